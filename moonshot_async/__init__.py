@@ -1,0 +1,165 @@
+"""An asyncio-first SDK for the Moonshot AI (Kimi) API.
+
+    from moonshot_async import AsyncMoonshot
+
+    async with AsyncMoonshot() as client:
+        completion = await client.chat.completions.create(
+            model="kimi-k2.6", messages=[{"role": "user", "content": "Hi"}]
+        )
+
+Names are loaded when they are first used, so that importing the package costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from moonshot_async.accumulate import collect as collect
+    from moonshot_async.chat_stream import ChatCompletionStreamState as ChatCompletionStreamState
+    from moonshot_async.chat_stream import ChatStream as ChatStream
+    from moonshot_async.client import AsyncMoonshot as AsyncMoonshot
+    from moonshot_async.clocks import DEFAULT_TIMEOUT as DEFAULT_TIMEOUT
+    from moonshot_async.clocks import Timeout as Timeout
+    from moonshot_async.errors import APIConnectionError as APIConnectionError
+    from moonshot_async.errors import APIError as APIError
+    from moonshot_async.errors import APIResponseValidationError as APIResponseValidationError
+    from moonshot_async.errors import APIStatusError as APIStatusError
+    from moonshot_async.errors import APITimeoutError as APITimeoutError
+    from moonshot_async.errors import AuthenticationError as AuthenticationError
+    from moonshot_async.errors import BadRequestError as BadRequestError
+    from moonshot_async.errors import ConfigurationError as ConfigurationError
+    from moonshot_async.errors import ConflictError as ConflictError
+    from moonshot_async.errors import ContentFilterError as ContentFilterError
+    from moonshot_async.errors import ContentFilterFinishReasonError as ContentFilterFinishReasonError
+    from moonshot_async.errors import ContextLengthExceededError as ContextLengthExceededError
+    from moonshot_async.errors import EngineOverloadedError as EngineOverloadedError
+    from moonshot_async.errors import InternalServerError as InternalServerError
+    from moonshot_async.errors import LengthFinishReasonError as LengthFinishReasonError
+    from moonshot_async.errors import MoonshotError as MoonshotError
+    from moonshot_async.errors import NotFoundError as NotFoundError
+    from moonshot_async.errors import PermissionDeniedError as PermissionDeniedError
+    from moonshot_async.errors import QuotaExceededError as QuotaExceededError
+    from moonshot_async.errors import RateLimitError as RateLimitError
+    from moonshot_async.errors import ResponseTooLargeError as ResponseTooLargeError
+    from moonshot_async.errors import StreamInterruptedError as StreamInterruptedError
+    from moonshot_async.errors import UnprocessableEntityError as UnprocessableEntityError
+    from moonshot_async.middleware.log import Log as Log
+    from moonshot_async.middleware.retry import Retry as Retry
+    from moonshot_async.sse import ServerSentEvent as ServerSentEvent
+    from moonshot_async.sse import SSEDecoder as SSEDecoder
+    from moonshot_async.streaming import Stream as Stream
+    from moonshot_async.transports.aiohttp import AiohttpTransport as AiohttpTransport
+    from moonshot_async.transports.memory import MemoryTransport as MemoryTransport
+    from moonshot_async.types.chat import ChatCompletion as ChatCompletion
+    from moonshot_async.types.chat import ChatCompletionChunk as ChatCompletionChunk
+    from moonshot_async.types.chat import ChatCompletionMessage as ChatCompletionMessage
+    from moonshot_async.types.encoding import NOT_GIVEN as NOT_GIVEN
+    from moonshot_async.types.encoding import NotGiven as NotGiven
+    from moonshot_async.wire import Headers as Headers
+    from moonshot_async.wire import Request as Request
+    from moonshot_async.wire import Response as Response
+
+_HOMES = {
+    "accumulate": ("collect",),
+    "chat_stream": ("ChatCompletionStreamState", "ChatStream"),
+    "client": ("AsyncMoonshot",),
+    "clocks": ("DEFAULT_TIMEOUT", "Timeout"),
+    "errors": (
+        "APIConnectionError",
+        "APIError",
+        "APIResponseValidationError",
+        "APIStatusError",
+        "APITimeoutError",
+        "AuthenticationError",
+        "BadRequestError",
+        "ConfigurationError",
+        "ConflictError",
+        "ContentFilterError",
+        "ContentFilterFinishReasonError",
+        "ContextLengthExceededError",
+        "EngineOverloadedError",
+        "InternalServerError",
+        "LengthFinishReasonError",
+        "MoonshotError",
+        "NotFoundError",
+        "PermissionDeniedError",
+        "QuotaExceededError",
+        "RateLimitError",
+        "ResponseTooLargeError",
+        "StreamInterruptedError",
+        "UnprocessableEntityError",
+    ),
+    "middleware.log": ("Log",),
+    "middleware.retry": ("Retry",),
+    "sse": ("SSEDecoder", "ServerSentEvent"),
+    "streaming": ("Stream",),
+    "transports.aiohttp": ("AiohttpTransport",),
+    "transports.memory": ("MemoryTransport",),
+    "types.chat": ("ChatCompletion", "ChatCompletionChunk", "ChatCompletionMessage"),
+    "types.encoding": ("NOT_GIVEN", "NotGiven"),
+    "wire": ("Headers", "Request", "Response"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "DEFAULT_TIMEOUT",
+    "NOT_GIVEN",
+    "APIConnectionError",
+    "APIError",
+    "APIResponseValidationError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AiohttpTransport",
+    "AsyncMoonshot",
+    "AuthenticationError",
+    "BadRequestError",
+    "ChatCompletion",
+    "ChatCompletionChunk",
+    "ChatCompletionMessage",
+    "ChatCompletionStreamState",
+    "ChatStream",
+    "ConfigurationError",
+    "ConflictError",
+    "ContentFilterError",
+    "ContentFilterFinishReasonError",
+    "ContextLengthExceededError",
+    "EngineOverloadedError",
+    "Headers",
+    "InternalServerError",
+    "LengthFinishReasonError",
+    "Log",
+    "MemoryTransport",
+    "MoonshotError",
+    "NotFoundError",
+    "NotGiven",
+    "PermissionDeniedError",
+    "QuotaExceededError",
+    "RateLimitError",
+    "Request",
+    "Response",
+    "ResponseTooLargeError",
+    "Retry",
+    "SSEDecoder",
+    "ServerSentEvent",
+    "Stream",
+    "StreamInterruptedError",
+    "Timeout",
+    "UnprocessableEntityError",
+    "__version__",
+    "collect",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

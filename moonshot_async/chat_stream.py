@@ -1,0 +1,391 @@
+"""`client.chat.completions.stream`: a streamed answer as events, with the answer so far at hand.
+
+Event types, in the `type` of each event: `chunk`, `content.delta`, `content.done`, `reasoning.delta`,
+`reasoning.done`, `refusal.delta`, `refusal.done`, `tool_calls.function.arguments.delta`,
+`tool_calls.function.arguments.done`, `logprobs.content.delta`, `logprobs.content.done`, `logprobs.refusal.delta`,
+`logprobs.refusal.done` and `usage`. Text so far is joined when an event is asked for it, so that the cost of a chunk
+does not grow with the answer.
+"""
+
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from types import TracebackType
+from typing import Any, Literal, TypeAlias
+
+from moonshot_async.accumulate import ChatAccumulator, ChoiceState, Text, ToolCallState
+from moonshot_async.errors import StreamInterruptedError
+from moonshot_async.streaming import Stream
+from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk, ChunkChoice, TokenLogprob, Usage
+
+
+class ChunkEvent:
+    """A chunk as it came. `snapshot` is the completion so far, at the moment it is asked for."""
+
+    __slots__ = ("_answer", "chunk")
+    type: Literal["chunk"] = "chunk"
+
+    def __init__(self, chunk: ChatCompletionChunk, answer: ChatAccumulator) -> None:
+        self.chunk = chunk
+        self._answer = answer
+
+    @property
+    def snapshot(self) -> ChatCompletion:
+        completion = self._answer.partial()
+        assert completion is not None, "a chunk came"
+        return completion
+
+
+class _TextDelta:
+    """A piece of text. `snapshot` is the whole text up to and with this piece."""
+
+    __slots__ = ("_length", "_text", "choice", "delta")
+
+    def __init__(self, delta: str, text: Text, choice: int) -> None:
+        self.delta = delta
+        self.choice = choice
+        self._text = text
+        self._length = text.length
+
+    @property
+    def snapshot(self) -> str:
+        return self._text.prefix(self._length)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(delta={self.delta!r})"
+
+
+class ContentDeltaEvent(_TextDelta):
+    """A piece of the answer's text."""
+
+    __slots__ = ()
+    type: Literal["content.delta"] = "content.delta"
+    parsed: Any = None
+
+
+class ReasoningDeltaEvent(_TextDelta):
+    """A piece of the reasoning."""
+
+    __slots__ = ()
+    type: Literal["reasoning.delta"] = "reasoning.delta"
+
+
+class RefusalDeltaEvent(_TextDelta):
+    """A piece of a refusal."""
+
+    __slots__ = ()
+    type: Literal["refusal.delta"] = "refusal.delta"
+
+
+class ContentDoneEvent:
+    """The text of a choice is complete."""
+
+    __slots__ = ("choice", "content", "parsed")
+    type: Literal["content.done"] = "content.done"
+
+    def __init__(self, content: str, choice: int) -> None:
+        self.content = content
+        self.parsed: Any = None
+        self.choice = choice
+
+
+class ReasoningDoneEvent:
+    """The reasoning of a choice is complete."""
+
+    __slots__ = ("choice", "reasoning")
+    type: Literal["reasoning.done"] = "reasoning.done"
+
+    def __init__(self, reasoning: str, choice: int) -> None:
+        self.reasoning = reasoning
+        self.choice = choice
+
+
+class RefusalDoneEvent:
+    """The refusal of a choice is complete."""
+
+    __slots__ = ("choice", "refusal")
+    type: Literal["refusal.done"] = "refusal.done"
+
+    def __init__(self, refusal: str, choice: int) -> None:
+        self.refusal = refusal
+        self.choice = choice
+
+
+class ToolCallDeltaEvent:
+    """A piece of the arguments of a tool call; `arguments` is the text so far."""
+
+    __slots__ = ("_length", "_text", "arguments_delta", "choice", "index", "name")
+    type: Literal["tool_calls.function.arguments.delta"] = "tool_calls.function.arguments.delta"
+    parsed_arguments: Any = None
+
+    def __init__(self, call: ToolCallState, delta: str, choice: int) -> None:
+        self.name = call.name
+        self.index = call.position
+        self.arguments_delta = delta
+        self.choice = choice
+        self._text = call.arguments
+        self._length = call.arguments.length
+
+    @property
+    def arguments(self) -> str:
+        return self._text.prefix(self._length)
+
+
+class ToolCallDoneEvent:
+    """A tool call is complete. `parsed_arguments` is their JSON value, None where they are not valid JSON."""
+
+    __slots__ = ("arguments", "choice", "id", "index", "name", "parsed_arguments")
+    type: Literal["tool_calls.function.arguments.done"] = "tool_calls.function.arguments.done"
+
+    def __init__(self, call: ToolCallState, choice: int) -> None:
+        whole = call.tool_call()
+        self.id = whole.id
+        self.name = whole.function.name
+        self.index = call.position
+        self.arguments = whole.function.arguments
+        self.choice = choice
+        try:
+            self.parsed_arguments: Any = json.loads(self.arguments)
+        except (ValueError, RecursionError):
+            self.parsed_arguments = None
+
+
+class LogprobsEvent:
+    """Log probabilities of new tokens (`….delta`), or of all of a choice (`….done`)."""
+
+    __slots__ = ("_known", "_length", "choice", "content", "refusal", "type")
+
+    def __init__(self, kind: str, new: list[TokenLogprob], known: list[TokenLogprob], choice: int) -> None:
+        self.type = kind
+        self.choice = choice
+        self.content = new if "content" in kind else []
+        self.refusal = new if "refusal" in kind else []
+        self._known = known
+        self._length = len(known)
+
+    @property
+    def snapshot(self) -> list[TokenLogprob]:
+        return self._known[: self._length]
+
+
+class UsageEvent:
+    """The tokens that the answer cost so far; the last one counts."""
+
+    __slots__ = ("usage",)
+    type: Literal["usage"] = "usage"
+
+    def __init__(self, usage: Usage) -> None:
+        self.usage = usage
+
+
+ChatStreamEvent: TypeAlias = (
+    ChunkEvent
+    | ContentDeltaEvent
+    | ContentDoneEvent
+    | ReasoningDeltaEvent
+    | ReasoningDoneEvent
+    | RefusalDeltaEvent
+    | RefusalDoneEvent
+    | ToolCallDeltaEvent
+    | ToolCallDoneEvent
+    | LogprobsEvent
+    | UsageEvent
+)
+
+
+class ChatCompletionStreamState:
+    """Folds chunks into events and the completion so far; usable alone, on chunks from anywhere."""
+
+    def __init__(self) -> None:
+        self._answer = ChatAccumulator()
+        self._open: dict[int, _OpenParts] = {}
+
+    def handle_chunk(self, chunk: ChatCompletionChunk) -> Iterator[ChatStreamEvent]:
+        """Take a chunk, and give the events that it makes."""
+        answer = self._answer
+        before = answer.usage
+        answer.add(chunk)
+        events: list[ChatStreamEvent] = [ChunkEvent(chunk, answer)]
+        for choice in chunk.choices:
+            parts = self._open.get(choice.index)
+            if parts is None:
+                parts = self._open[choice.index] = _OpenParts(answer.choices[choice.index])
+            parts.handle(choice, events)
+        if answer.usage is not None and answer.usage is not before:
+            events.append(UsageEvent(answer.usage))
+        return iter(events)
+
+    @property
+    def current_completion_snapshot(self) -> ChatCompletion:
+        """The completion so far.
+
+        Raises:
+            StreamInterruptedError: no chunk has come yet.
+        """
+        completion = self._answer.partial()
+        if completion is None:
+            raise StreamInterruptedError(message="There is no answer yet: no chunk has come.")
+        return completion
+
+    def get_final_completion(self) -> ChatCompletion:
+        """The whole answer.
+
+        Raises:
+            StreamInterruptedError: it is not complete; what there is is in `.partial`.
+        """
+        if not self._answer.finished:
+            error = StreamInterruptedError(message="The answer is not complete.")
+            error.partial = self._answer.partial()
+            raise error
+        return self.current_completion_snapshot
+
+
+class _OpenParts:
+    """Which parts of a choice have begun and not been told as done."""
+
+    __slots__ = ("call", "reasoning", "state", "text", "told")
+
+    def __init__(self, state: ChoiceState) -> None:
+        self.state = state
+        self.text = False
+        self.reasoning = False
+        self.call: ToolCallState | None = None
+        self.told: set[int] = set()
+
+    def handle(self, choice: ChunkChoice, events: list[ChatStreamEvent]) -> None:
+        delta, state, index = choice.delta, self.state, choice.index
+        if delta.reasoning_content:
+            self.reasoning = True
+            events.append(ReasoningDeltaEvent(delta.reasoning_content, state.reasoning_content, index))
+        elif delta.reasoning:
+            self.reasoning = True
+            events.append(ReasoningDeltaEvent(delta.reasoning, state.reasoning, index))
+        if delta.content:
+            self._end_reasoning(events)
+            self.text = True
+            events.append(ContentDeltaEvent(delta.content, state.content, index))
+        if delta.refusal:
+            events.append(RefusalDeltaEvent(delta.refusal, state.refusal, index))
+        if delta.tool_calls:
+            self._end_reasoning(events)
+            self._handle_calls(choice, events)
+        if choice.logprobs is not None:
+            self._handle_logprobs(choice, events)
+        if choice.finish_reason is not None:
+            self._finish(events)
+
+    def _handle_calls(self, choice: ChunkChoice, events: list[ChatStreamEvent]) -> None:
+        for fragment in choice.delta.tool_calls or ():
+            call = self.state.tool_call_of(fragment)
+            self.call = call
+            if fragment.function is not None and fragment.function.arguments:
+                events.append(ToolCallDeltaEvent(call, fragment.function.arguments, choice.index))
+
+    def _handle_logprobs(self, choice: ChunkChoice, events: list[ChatStreamEvent]) -> None:
+        new, known = choice.logprobs, self.state.logprobs
+        if new is None or known is None:
+            return
+        if new.content:
+            events.append(LogprobsEvent("logprobs.content.delta", new.content, known.content or [], choice.index))
+        if new.refusal:
+            events.append(LogprobsEvent("logprobs.refusal.delta", new.refusal, known.refusal or [], choice.index))
+
+    def _end_reasoning(self, events: list[ChatStreamEvent]) -> None:
+        if self.reasoning:
+            self.reasoning = False
+            state = self.state
+            text = str(state.reasoning_content) or str(state.reasoning)
+            events.append(ReasoningDoneEvent(text, state.index))
+
+    def _finish(self, events: list[ChatStreamEvent]) -> None:
+        """The choice has ended, so every part of it has. Fragments of parallel calls mix, so calls end only here."""
+        state = self.state
+        self._end_reasoning(events)
+        if self.text:
+            self.text = False
+            events.append(ContentDoneEvent(str(state.content), state.index))
+        if state.refusal.length:
+            events.append(RefusalDoneEvent(str(state.refusal), state.index))
+        for call in state.tool_calls:
+            if call.position not in self.told:
+                self.told.add(call.position)
+                events.append(ToolCallDoneEvent(call, state.index))
+        if state.logprobs is not None and state.logprobs.content:
+            known = state.logprobs.content
+            events.append(LogprobsEvent("logprobs.content.done", known, known, state.index))
+        if state.logprobs is not None and state.logprobs.refusal:
+            known = state.logprobs.refusal
+            events.append(LogprobsEvent("logprobs.refusal.done", known, known, state.index))
+
+
+class ChatStream:
+    """A streamed answer as events: `async for event in stream`, then `await stream.get_final_completion()`.
+
+    Raises what `Stream` raises. Leaving the loop early leaves the stream open until the `async with` ends, so that the
+    rest can still be read.
+    """
+
+    def __init__(self, stream: Stream[ChatCompletionChunk]) -> None:
+        self._stream = stream
+        self._state = ChatCompletionStreamState()
+        self._events = _events(stream, self._state)
+
+    @property
+    def response(self) -> Any:
+        """Status and headers of the answer."""
+        return self._stream.response
+
+    @property
+    def current_completion_snapshot(self) -> ChatCompletion:
+        """The completion so far; raises `StreamInterruptedError` before the first chunk."""
+        return self._state.current_completion_snapshot
+
+    def __aiter__(self) -> "ChatStream":
+        return self
+
+    def __anext__(self) -> Awaitable[ChatStreamEvent]:
+        return anext(self._events)
+
+    async def until_done(self) -> "ChatStream":
+        """Read the rest."""
+        async for _ in self:
+            pass
+        return self
+
+    async def get_final_completion(self) -> ChatCompletion:
+        """Read the rest and return the whole answer."""
+        await self.until_done()
+        return self._state.get_final_completion()
+
+    async def aclose(self) -> None:
+        """Close the connection if the answer is not complete. Never waits for the network."""
+        await self._stream.aclose()
+
+    async def close(self) -> None:
+        """The same as `aclose`."""
+        await self._stream.aclose()
+
+
+async def _events(
+    stream: Stream[ChatCompletionChunk], state: ChatCompletionStreamState
+) -> AsyncGenerator[ChatStreamEvent, None]:
+    async for chunk in stream:
+        for event in state.handle_chunk(chunk):
+            yield event
+
+
+class ChatStreamManager:
+    """Opens the stream at `async with`, and closes it at its end."""
+
+    def __init__(self, start: Callable[[], Awaitable[Stream[ChatCompletionChunk]]]) -> None:
+        self._start = start
+        self._stream: ChatStream | None = None
+
+    async def __aenter__(self) -> ChatStream:
+        self._stream = ChatStream(await self._start())
+        return self._stream
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._stream is not None:
+            await self._stream.aclose()

@@ -1,0 +1,120 @@
+"""The clocks of a call: what `timeout=` may say, and when the next read of a body must have ended."""
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from moonshot_async.errors import APITimeoutError, Clock, ConfigurationError
+
+if TYPE_CHECKING:
+    from moonshot_async.wire import Request
+
+
+class Timeout(msgspec.Struct, frozen=True):
+    """The clocks of one call, each in seconds; None switches a clock off.
+
+    Attributes:
+        total: the whole call: queueing, every attempt, every wait, and the body to its end, streams too. Two hours,
+            the longest that the vendor lets a request run.
+        connect: one TCP and TLS handshake.
+        read: silence on the socket while an answer is awaited. The gateway gives up after 900 s, so the default
+            lies a little above: the server's own answer is better than a guess.
+        write: sending the body of the request.
+        pool: waiting for a free connection; off, since a crawler that queues on purpose is not in trouble.
+        first_token: from the head of a stream to its first decoded data event.
+        idle: between two decoded data events of a stream; comments that keep a connection alive do not feed it.
+
+    A plain number passed as `timeout=` means `Timeout(total=number)`.
+
+    See: https://platform.kimi.ai/docs/api/errors
+    """
+
+    total: float | None = 7200.0
+    connect: float | None = 10.0
+    read: float | None = 930.0
+    write: float | None = 300.0
+    pool: float | None = None
+    first_token: float | None = 930.0
+    idle: float | None = 300.0
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0):
+                raise ConfigurationError(f"timeout: {name} must be a positive number of seconds or None, not {value!r}")
+
+    @classmethod
+    def of(cls, value: Any) -> "Timeout":
+        """Read what callers pass as `timeout=`.
+
+        A number is `total`, None switches every clock off, and an object with the attributes connect, read, write and
+        pool (as httpx has one) is taken field by field.
+        """
+        if isinstance(value, Timeout):
+            return value
+        if value is None:
+            return NO_TIMEOUT
+        if isinstance(value, (int, float)):
+            return cls(total=value)
+        try:
+            return cls(connect=value.connect, read=value.read, write=value.write, pool=value.pool)
+        except AttributeError:
+            raise ConfigurationError(
+                f"timeout: expected seconds, None or Timeout(...), not {type(value).__name__}"
+            ) from None
+
+
+NO_TIMEOUT: Final = Timeout(None, None, None, None, None, None, None)
+DEFAULT_TIMEOUT: Final = Timeout()
+
+
+class BodyClocks:
+    """Says for each read of a body by when it must end, and names the clock when it did not."""
+
+    __slots__ = ("_due", "_event_clock", "_event_due", "_request", "_started")
+
+    def __init__(self, request: "Request", *, events: bool) -> None:
+        self._request = request
+        self._started = time.monotonic()
+        self._event_clock: Clock = "first_token"
+        first = request.timeout.first_token if events else None
+        self._event_due = None if first is None else self._started + first
+        self._due: tuple[float, Clock] | None = None
+
+    def next_deadline(self) -> float | None:
+        """The `time.monotonic` moment at which the coming read has failed; None for never."""
+        request = self._request
+        silence = request.timeout.read
+        due: float | None = None
+        clock: Clock = "read"
+        if silence is not None:
+            due = time.monotonic() + silence
+        if self._event_due is not None and (due is None or self._event_due < due):
+            due, clock = self._event_due, self._event_clock
+        if request.deadline is not None and (due is None or request.deadline < due):
+            due, clock = request.deadline, "total"
+        self._due = None if due is None else (due, clock)
+        return due
+
+    def event_seen(self) -> None:
+        """A data event was decoded: the idle clock starts again."""
+        idle = self._request.timeout.idle
+        self._event_clock = "idle"
+        self._event_due = None if idle is None else time.monotonic() + idle
+
+    def error(self) -> APITimeoutError:
+        """The error for the clock that ended the last read."""
+        clock: Clock = "read" if self._due is None else self._due[1]
+        return timeout_error(self._request, clock, " while the answer was arriving")
+
+
+def timeout_error(request: "Request", clock: Clock, where: str = "") -> APITimeoutError:
+    """Say which clock ran out, what it was set to, and where."""
+    limit = getattr(request.timeout, clock)
+    setting = "" if limit is None else f" of {limit:g} s"
+    return APITimeoutError(
+        request,
+        message=f"Request timed out: the {clock} timeout{setting} ran out{where} (attempt {request.attempt}).",
+        clock=clock,
+    )

@@ -1,0 +1,300 @@
+"""Every exception of this package, under one root.
+
+    MoonshotError                              the root; `.retryable` says whether sending the same again may help
+    ├── APIError                               the API, or the way to it, failed
+    │   ├── APIConnectionError                 no usable answer: DNS, TLS, reset, refused
+    │   │   ├── APITimeoutError                a clock or a deadline ran out; also a TimeoutError
+    │   │   └── StreamInterruptedError         the body broke off after the head; `.partial` is the answer so far
+    │   ├── APIStatusError                     an answer with a status of 300 or more
+    │   │   ├── BadRequestError                400
+    │   │   │   ├── ContentFilterError         400, moderation of the prompt or the answer
+    │   │   │   └── ContextLengthExceededError 400, prompt and answer do not fit the model's window
+    │   │   ├── AuthenticationError            401
+    │   │   ├── PermissionDeniedError          403
+    │   │   ├── NotFoundError                  404, retired models too
+    │   │   ├── ConflictError                  409
+    │   │   ├── UnprocessableEntityError       422
+    │   │   ├── RateLimitError                 429, requests, tokens or concurrency of the account; `.retry_after`
+    │   │   │   ├── EngineOverloadedError      429, capacity of the service, not yours
+    │   │   │   └── QuotaExceededError         429 (sometimes 403), money: waiting does not help
+    │   │   └── InternalServerError            500 and above
+    │   └── APIResponseValidationError         bytes arrived that are not what the documentation says
+    │       └── ResponseTooLargeError          more bytes than the bound allows
+    ├── LengthFinishReasonError                an answer to be parsed was cut by `length`; `.completion`
+    ├── ContentFilterFinishReasonError         an answer to be parsed was cut by moderation; `.completion`
+    └── ConfigurationError                     a key, URL or option that cannot work; also a ValueError; before any I/O
+
+No exception holds a key or a prompt: requests are kept without body and with secret headers hidden, and a key that a
+server echoes is masked. All of them survive pickling and copying.
+
+See: https://platform.kimi.ai/docs/api/errors
+"""
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from moonshot_async.types.chat import ChatCompletion
+    from moonshot_async.wire import Headers, Request, Response
+
+Clock = Literal["total", "connect", "read", "write", "pool", "first_token", "idle"]
+
+
+class MoonshotError(Exception):
+    """The root of everything this package raises.
+
+    Attributes:
+        retryable: whether the same request, sent again, may succeed without being paid for twice.
+    """
+
+    retryable: bool = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(cls: type[MoonshotError], args: tuple[Any, ...], state: dict[str, Any]) -> MoonshotError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(MoonshotError, ValueError):
+    """A key, URL, header or option cannot work. Raised before any I/O; never shows the key."""
+
+
+class APIError(MoonshotError):
+    """The API, or the way to it, failed; raised as such for an error event inside a stream.
+
+    Attributes:
+        message: what happened, and advice where there is some.
+        request: method, URL and headers of the request, with secrets hidden and without its body; None if unknown.
+        body: the `error` object of the answer, or what came instead of one; bounded.
+        code, param, type: fields of the `error` object, where it has them.
+        partial: the answer received before the error, for an error inside a stream.
+        attempts: one record for each sending, in order, this failure last.
+    """
+
+    partial: "ChatCompletion | None" = None
+    attempts: "tuple[Attempt, ...]" = ()
+
+    def __init__(self, message: str, request: "Request | None" = None, *, body: object | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.request = None if request is None else request.redacted()
+        self.body = body
+        fields = body if isinstance(body, dict) else {}
+        code, param, kind = fields.get("code"), fields.get("param"), fields.get("type")
+        self.code: str | None = None if code is None else str(code)
+        self.param: str | None = None if param is None else str(param)
+        self.type: str | None = None if kind is None else str(kind)
+
+
+class Attempt:
+    """One sending of a request, as the retry middleware saw it fail.
+
+    Attributes:
+        number: 1 for the first.
+        error: class and status of the failure, for example "InternalServerError 503".
+        elapsed: seconds from sending to the failure.
+        waited: seconds waited afterwards, before the next attempt; 0.0 after the last.
+    """
+
+    __slots__ = ("elapsed", "error", "number", "waited")
+
+    def __init__(self, number: int, error: str, elapsed: float, waited: float = 0.0) -> None:
+        self.number = number
+        self.error = error
+        self.elapsed = elapsed
+        self.waited = waited
+
+    def __repr__(self) -> str:
+        return f"Attempt({self.number}, {self.error!r}, elapsed={self.elapsed:.3f}, waited={self.waited:.3f})"
+
+
+class APIConnectionError(APIError):
+    """No usable answer came: name not resolved, TLS refused, connection refused, reset or closed."""
+
+    retryable = True
+
+    def __init__(self, *, message: str = "Connection error.", request: "Request | None" = None) -> None:
+        super().__init__(message, request)
+
+
+class APITimeoutError(APIConnectionError, TimeoutError):
+    """A clock ran out.
+
+    Attributes:
+        clock: which one; see `moonshot_async.Timeout`. `total` is the deadline of the whole call.
+    """
+
+    def __init__(
+        self,
+        request: "Request | None" = None,
+        *,
+        message: str = "Request timed out.",
+        clock: Clock = "total",
+    ) -> None:
+        super().__init__(message=message, request=request)
+        self.clock: Clock = clock
+        # The other clocks either end the call itself or run while an answer, already paid for, is on its way.
+        self.retryable = clock in ("connect", "read", "write")
+
+
+class StreamInterruptedError(APIConnectionError):
+    """The body broke off after the head: what arrived is in `.partial` (None where nothing was decoded).
+
+    Not retryable by itself: the part that arrived has been handed out, and is paid for.
+    """
+
+    retryable = False
+
+
+class APIStatusError(APIError):
+    """The server answered with an error status.
+
+    Attributes:
+        status_code: the HTTP status.
+        response: the answer; its body was read (bounded) and closed, `.text` and `.json()` work.
+        headers: of the answer, account headers hidden.
+        request_id: `msh-request-id`, or what else names the call for the vendor's support.
+        retry_after: seconds that header or text ask to wait; None where they do not.
+    """
+
+    expected_status: ClassVar[int | None] = None
+
+    def __init__(self, message: str, *, response: "Response", body: object | None = None) -> None:
+        super().__init__(message, response.request, body=body)
+        self.response = response
+        self.status_code: int = response.status
+        self.headers: Headers = response.headers.redacted()
+        self.request_id: str | None = request_id_of(response.headers) or _text_of(body, "request_id")
+        self.retry_after: float | None = None
+
+
+class BadRequestError(APIStatusError):
+    """400: the request cannot be answered as it is."""
+
+    expected_status = 400
+
+
+class ContentFilterError(BadRequestError):
+    """400: moderation refused the prompt or the answer."""
+
+
+class ContextLengthExceededError(BadRequestError):
+    """400: prompt plus `max_completion_tokens` exceed the model's context window."""
+
+
+class AuthenticationError(APIStatusError):
+    """401: the key is missing, wrong, or belongs to the other region."""
+
+    expected_status = 401
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: not open to this account, key or address."""
+
+    expected_status = 403
+
+
+class NotFoundError(APIStatusError):
+    """404: no such model, file, batch or path, or no access to it."""
+
+    expected_status = 404
+
+
+class ConflictError(APIStatusError):
+    """409: a concurrent change got there first."""
+
+    expected_status = 409
+
+
+class UnprocessableEntityError(APIStatusError):
+    """422: well-formed, but not acceptable (other hosts send it)."""
+
+    expected_status = 422
+
+
+class RateLimitError(APIStatusError):
+    """429: a limit of the account is reached. Retryable, but for the daily token limit."""
+
+    expected_status = 429
+    retryable = True
+
+
+class EngineOverloadedError(RateLimitError):
+    """429: the service has no capacity at the moment. Not billed, not your quota."""
+
+
+class QuotaExceededError(RateLimitError):
+    """The balance is used up or the account is suspended. Never retried: only a top-up helps."""
+
+    retryable = False
+
+
+class InternalServerError(APIStatusError):
+    """500 and above: the service failed."""
+
+    retryable = True
+
+
+class APIResponseValidationError(APIError):
+    """Bytes arrived that are not what the documentation promises: not JSON, another shape, an HTML page.
+
+    Attributes:
+        response: the answer they came in; None inside a stream.
+        status_code: its status, usually 200.
+    """
+
+    def __init__(
+        self,
+        response: "Response | None" = None,
+        body: object | None = None,
+        *,
+        message: str | None = None,
+    ) -> None:
+        super().__init__(
+            message or "The answer is not what the API documents.",
+            None if response is None else response.request,
+            body=body,
+        )
+        self.response = response
+        self.status_code: int = 200 if response is None else response.status
+
+
+class ResponseTooLargeError(APIResponseValidationError):
+    """The answer is larger than the bound that keeps memory safe."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(message=f"The answer is larger than {max_bytes} bytes.")
+        self.max_bytes = max_bytes
+
+
+class LengthFinishReasonError(MoonshotError):
+    """An answer that was to be parsed ended with `length`: raise `max_completion_tokens`."""
+
+    def __init__(self, *, completion: "ChatCompletion") -> None:
+        super().__init__("The answer was cut by max_completion_tokens before it could be parsed.")
+        self.completion = completion
+
+
+class ContentFilterFinishReasonError(MoonshotError):
+    """An answer that was to be parsed was cut by moderation."""
+
+    def __init__(self, *, completion: "ChatCompletion | None" = None) -> None:
+        super().__init__("The answer was cut by the content filter before it could be parsed.")
+        self.completion = completion
+
+
+def request_id_of(headers: "Headers") -> str | None:
+    """The id under which the vendor finds a call again."""
+    for name in ("msh-request-id", "x-request-id", "x-msh-trace-id", "x-trace-id"):
+        if value := headers.get(name):
+            return value
+    return None
+
+
+def _text_of(body: object, name: str) -> str | None:
+    value = body.get(name) if isinstance(body, dict) else None
+    return value if isinstance(value, str) else None

@@ -1,0 +1,219 @@
+"""The way of a request: built, sent through the middleware, and turned into an answer, a stream or an error.
+
+Errors are born below the chain: a response that travels up is good (below 300) and open; everything else is already a
+typed exception whose body was read, within bounds, and closed.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from moonshot_async.clocks import BodyClocks, Timeout
+from moonshot_async.errors import (
+    APIError,
+    APIResponseValidationError,
+    APIStatusError,
+    MoonshotError,
+    ResponseTooLargeError,
+    request_id_of,
+)
+from moonshot_async.middleware import Handler, Middleware
+from moonshot_async.status_errors import status_error
+from moonshot_async.streaming import Progress, Stream
+from moonshot_async.transports import Transport
+from moonshot_async.types.encoding import NotGiven
+from moonshot_async.types.model import Answer, ModelDecoder, excerpt
+from moonshot_async.wire import DEFAULT_MAX_BODY_BYTES, Headers, Request, Response
+
+T = TypeVar("T")
+
+_ERROR_BODY_BYTES = 64 * 1024
+
+
+def compose(middleware: Sequence[Middleware], handler: Handler) -> Handler:
+    """Wrap `handler` in the middleware, the first one outermost; done once per client."""
+    for layer in reversed(middleware):
+        handler = _wrap(layer, handler)
+    return handler
+
+
+def _wrap(layer: Middleware, call_next: Handler) -> Handler:
+    return lambda request: layer(request, call_next)
+
+
+def exchange(transport: Transport) -> Handler:
+    """The innermost handler: one request out, one good response back."""
+
+    async def send(request: Request) -> Response:
+        response = await transport.send(request)
+        if response.status < 300:
+            return response
+        raise await _refusal(request, response)
+
+    return send
+
+
+async def _refusal(request: Request, response: Response) -> APIStatusError:
+    """Read what an error answer says, as far as it goes: its status says enough."""
+    content = b""
+    clocks = BodyClocks(request, events=False)
+    try:
+        while len(content) < _ERROR_BODY_BYTES and (piece := await response.body.read(clocks.next_deadline())):
+            content += piece
+    except (MoonshotError, TimeoutError):
+        pass
+    finally:
+        response.close()
+    return status_error(request, response, content[:_ERROR_BODY_BYTES])
+
+
+class Pipeline:
+    """Everything that the calls of one client share; resources build and send their requests through it."""
+
+    def __init__(
+        self,
+        *,
+        handler: Handler,
+        base_url: str,
+        headers: Headers,
+        query: Mapping[str, object],
+        timeout: Timeout,
+        max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
+    ) -> None:
+        self.timeout = timeout
+        self._handler = handler
+        self._base_url = base_url
+        self._headers = headers
+        self._query = query
+        self._urls: dict[str, str] = {}
+        self._max_body_bytes = max_body_bytes
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        stream: bool = False,
+        extra_headers: Mapping[str, str | None] | None = None,
+        extra_query: Mapping[str, object] | None = None,
+        timeout: Timeout | float | NotGiven | None = msgspec.UNSET,
+    ) -> Request:
+        """Build a request; its deadline starts now.
+
+        Raises:
+            ConfigurationError: a header or the timeout cannot work.
+        """
+        headers = self._headers if extra_headers is None else self._headers.merged(extra_headers).checked()
+        clocks = self.timeout if isinstance(timeout, msgspec.UnsetType) else Timeout.of(timeout)
+        total = clocks.total
+        return Request(
+            method,
+            self._url(path, extra_query),
+            headers,
+            body,
+            timeout=clocks,
+            deadline=None if total is None else time.monotonic() + total,
+            stream=stream,
+        )
+
+    async def fetch(self, request: Request, decode: ModelDecoder[T]) -> T:
+        """Send a request and decode its whole answer.
+
+        Raises:
+            APIError: in all its kinds.
+        """
+        response = await self._handler(request)
+        content = await self.read(request, response)
+        try:
+            answer = decode(content)
+        except APIError as error:
+            error.request = request.redacted()
+            if isinstance(error, APIResponseValidationError):
+                error.response = response
+            raise
+        if isinstance(answer, Answer):
+            answer._request_id = request_id_of(response.headers)
+        return answer
+
+    async def read(self, request: Request, response: Response) -> bytes:
+        """Read the body of a response to its end, under the clocks of its request, and close it."""
+        clocks = BodyClocks(request, events=False)
+        body = response.body
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            while piece := await body.read(clocks.next_deadline()):
+                pieces.append(piece)
+                size += len(piece)
+                if size > self._max_body_bytes:
+                    raise ResponseTooLargeError(self._max_body_bytes)
+        except MoonshotError as error:
+            if isinstance(error, APIError):
+                error.request = request.redacted()
+            raise
+        except TimeoutError:
+            pass
+        else:
+            content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            response.keep(content)
+            return content
+        finally:
+            body.close()
+        raise clocks.error()
+
+    async def open(self, request: Request) -> Response:
+        """Send a request and return its open response; the caller closes it."""
+        return await self._handler(request)
+
+    async def stream(self, request: Request, decode: ModelDecoder[T], progress: Progress[T]) -> Stream[T]:
+        """Send a request and return its answer as a stream.
+
+        Raises:
+            APIError: in all its kinds, before the first event.
+        """
+        response = await self._handler(request)
+        kind = response.headers.get("content-type", "").lower()
+        if kind.startswith(("application/json", "text/html")):
+            raise await self._no_stream(request, response, decode)
+        return Stream(response, request, decode, progress)
+
+    async def _no_stream(self, request: Request, response: Response, decode: ModelDecoder[Any]) -> APIError:
+        """A whole document came where events were asked for: an error object, or nothing that we know."""
+        content = await self.read(request, response)
+        error: APIError = APIResponseValidationError(
+            body=excerpt(content), message="The answer is a whole document, although a stream was asked for."
+        )
+        try:
+            decode(content)
+        except APIError as described:
+            error = described
+        error.request = request.redacted()
+        if isinstance(error, APIResponseValidationError):
+            error.response = response
+        return error
+
+    def _url(self, path: str, extra_query: Mapping[str, object] | None) -> str:
+        if extra_query is None and (url := self._urls.get(path)):
+            return url
+        query = urlencode(list(_query_items({**self._query, **(extra_query or {})})))
+        url = self._base_url + path
+        if query:
+            url += ("&" if "?" in path else "?") + query
+        # Paths with ids in them are many; the few without are those of the hot calls.
+        if extra_query is None and len(self._urls) < 64:
+            self._urls[path] = url
+        return url
+
+
+def _query_items(query: Mapping[str, object]) -> Iterable[tuple[str, str]]:
+    for name, value in query.items():
+        if value is None or isinstance(value, msgspec.UnsetType):
+            continue
+        if isinstance(value, (list, tuple)):
+            yield from ((name, str(item)) for item in value)
+        else:
+            yield name, str(value).lower() if isinstance(value, bool) else str(value)

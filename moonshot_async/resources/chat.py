@@ -1,0 +1,120 @@
+"""Chat completions.
+
+See: https://platform.kimi.ai/docs/api/chat
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal, Unpack, overload
+
+import msgspec
+
+from moonshot_async.accumulate import ChatAccumulator
+from moonshot_async.chat_stream import ChatStreamManager
+from moonshot_async.pipeline import Pipeline
+from moonshot_async.resources.call import BodyOptions
+from moonshot_async.streaming import Stream
+from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk, decode_chunk, decode_completion
+from moonshot_async.types.chat_params import CompletionParams, CompletionRequest
+from moonshot_async.types.encoding import NOT_GIVEN, NotGiven, build, encode, message_params
+
+_PATH = "/chat/completions"
+
+
+class CreateParams(CompletionParams, BodyOptions, total=False):
+    """The keywords of `create` and `stream`, but for `stream` itself."""
+
+
+class Chat:
+    """`client.chat`."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    @cached_property
+    def completions(self) -> "Completions":
+        """Ask a model."""
+        return Completions(self._pipeline)
+
+
+class Completions:
+    """`client.chat.completions`."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    @overload
+    async def create(
+        self, *, stream: Literal[False] | NotGiven | None = ..., **params: Unpack[CreateParams]
+    ) -> ChatCompletion: ...
+
+    @overload
+    async def create(self, *, stream: Literal[True], **params: Unpack[CreateParams]) -> Stream[ChatCompletionChunk]: ...
+
+    @overload
+    async def create(
+        self, *, stream: bool, **params: Unpack[CreateParams]
+    ) -> ChatCompletion | Stream[ChatCompletionChunk]: ...
+
+    async def create(
+        self, *, stream: bool | NotGiven | None = NOT_GIVEN, **params: Any
+    ) -> ChatCompletion | Stream[ChatCompletionChunk]:
+        """Ask a model for an answer, whole or streamed.
+
+        Args:
+            stream: True for a `Stream` of chunks; awaiting it has seen the head, so that errors of status come here.
+            **params: see `CompletionParams` for the API's fields, `BodyOptions` for `timeout`, `extra_headers`,
+                `extra_query` and `extra_body`.
+
+        Raises:
+            TypeError: a keyword does not exist or `model` or `messages` is missing; before any I/O.
+            APIStatusError: the service refused; see `moonshot_async.errors`.
+            APIConnectionError: no answer came, or it broke off.
+
+        See: https://platform.kimi.ai/docs/api/chat
+        """
+        options, body = _split(params, stream, call="create")
+        pipeline = self._pipeline
+        if stream:
+            request = pipeline.request("POST", _PATH, body, stream=True, **options)
+            return await pipeline.stream(request, decode_chunk, ChatAccumulator())
+        return await pipeline.fetch(pipeline.request("POST", _PATH, body, **options), decode_completion)
+
+    def stream(self, **params: Unpack[CreateParams]) -> ChatStreamManager:
+        """Stream an answer as events, with the answer so far at hand: `async with … as stream`.
+
+        Takes the keywords of `create`, but for `stream`.
+
+        Raises:
+            TypeError: a keyword does not exist or is missing; before any I/O.
+
+        See: https://platform.kimi.ai/docs/guide/utilize-the-streaming-output-feature-of-kimi-api
+        """
+        options, body = _split(dict(params), True, call="stream")
+        pipeline = self._pipeline
+
+        async def start() -> Stream[ChatCompletionChunk]:
+            request = pipeline.request("POST", _PATH, body, stream=True, **options)
+            return await pipeline.stream(request, decode_chunk, ChatAccumulator())
+
+        return ChatStreamManager(start)
+
+
+def _split(params: dict[str, Any], stream: object, *, call: str) -> tuple[dict[str, Any], bytes]:
+    """Part the keywords into those of the call and the encoded body."""
+    options: dict[str, Any] = {
+        name: params.pop(name) for name in ("extra_headers", "extra_query", "timeout") if name in params
+    }
+    extra_body: Mapping[str, Any] | None = params.pop("extra_body", None)
+    if call == "stream" and "stream" in params:
+        raise TypeError("stream() got an unexpected keyword argument 'stream': it always streams")
+    request = build(CompletionRequest, params, call=call)
+    if _given(request.thinking) and _given(request.reasoning_effort):
+        raise TypeError("thinking and reasoning_effort exclude each other: K2.x takes thinking, K3 reasoning_effort")
+    request.messages = message_params(request.messages)
+    request.stream = stream
+    return options, encode(request, extra_body)
+
+
+def _given(value: object) -> bool:
+    return value is not None and not isinstance(value, msgspec.UnsetType)

@@ -1,0 +1,51 @@
+"""The models endpoint.
+
+See: https://platform.kimi.ai/docs/api/models
+"""
+
+from typing import Unpack
+
+from moonshot_async.errors import NotFoundError
+from moonshot_async.pipeline import Pipeline
+from moonshot_async.resources.call import CallOptions, path_segment
+from moonshot_async.resources.listing import Listing
+from moonshot_async.types.models import ModelInfo, ModelList, decode_model, decode_models
+
+
+class Models:
+    """The models that the key may use."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def list(self, **options: Unpack[CallOptions]) -> Listing[ModelList, ModelInfo]:
+        """List the models: `await client.models.list()` for `.data`, `async for` for the models one by one.
+
+        See: https://platform.kimi.ai/docs/api/models
+        """
+
+        async def fetch() -> ModelList:
+            return await self._pipeline.fetch(self._pipeline.request("GET", "/models", **options), decode_models)
+
+        return Listing(fetch)
+
+    async def retrieve(self, model: str, **options: Unpack[CallOptions]) -> ModelInfo:
+        """Look one model up.
+
+        The service documents no address for a single model, so where it answers 404 the list is searched.
+
+        Raises:
+            NotFoundError: the key may not use such a model.
+            ConfigurationError: `model` is empty or no name.
+
+        See: https://platform.kimi.ai/docs/api/models
+        """
+        path = f"/models/{path_segment(model, 'model')}"
+        try:
+            return await self._pipeline.fetch(self._pipeline.request("GET", path, **options), decode_model)
+        except NotFoundError as error:
+            missing = error
+        async for info in self.list(**options):
+            if info.id == model:
+                return info
+        raise missing

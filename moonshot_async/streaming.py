@@ -1,0 +1,205 @@
+"""`Stream`: an open answer, read event by event.
+
+A stream is an object that owns its response and hands out async generators over it. The generators share one source,
+so whoever drops the last of them drops the response too: the source cuts the connection when it is collected, without
+waiting for an event loop or a garbage collection.
+
+Nothing here times out by itself: each read is given the moment by which it must have ended, and the transport keeps it
+(a cancel scope around a `yield` would cancel the consumer: PEP 789).
+"""
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
+from types import TracebackType
+from typing import Final, Generic, Protocol, TypeVar
+
+from moonshot_async.clocks import BodyClocks
+from moonshot_async.errors import (
+    APIError,
+    APIResponseValidationError,
+    MoonshotError,
+    StreamInterruptedError,
+)
+from moonshot_async.sse import SSEDecoder
+from moonshot_async.types.chat import ChatCompletion
+from moonshot_async.types.model import ModelDecoder, error_event
+from moonshot_async.wire import Request, Response
+
+T = TypeVar("T")
+Item = TypeVar("Item", contravariant=True)
+
+# After the last event the rest of the body is read, so that the connection can serve the next call.
+DRAIN_SECONDS: Final = 0.1
+DRAIN_BYTES: Final = 64 * 1024
+
+
+class Progress(Protocol[Item]):
+    """What a stream must know of its items: whether the answer is whole, and what there is of it."""
+
+    def add(self, item: Item) -> None:
+        """Take note of an item."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything that began has ended, so that an end of the body is the end of the answer."""
+        ...
+
+    def partial(self) -> ChatCompletion | None:
+        """The answer so far."""
+        ...
+
+
+class Stream(Generic[T]):
+    """A streamed answer: `async for` yields its items as they arrive.
+
+    It ends only when the answer is whole. Anything else raises, with everything that arrived handed out before and in
+    `.partial` of the error. Leaving the loop early closes the connection; to read in parts use `anext(stream)`.
+
+    Attributes:
+        response: status and headers of the answer.
+    """
+
+    def __init__(self, response: Response, request: Request, decode: ModelDecoder[T], progress: Progress[T]) -> None:
+        self.response = response
+        self._source = _Source(response, request, decode, progress)
+        self._single: AsyncGenerator[T, None] | None = None
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return _items(self._source)
+
+    def __anext__(self) -> Awaitable[T]:
+        if self._single is None:
+            self._single = _items(self._source)
+        return anext(self._single)
+
+    async def aclose(self) -> None:
+        """Close the connection if the answer is not complete; may be repeated. Never waits for the network."""
+        self._source.close()
+
+    async def close(self) -> None:
+        """The same as `aclose`."""
+        self._source.close()
+
+    async def __aenter__(self) -> "Stream[T]":
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._source.close()
+
+
+class _Source(Generic[T]):
+    """The response of a stream, and how far it has been read."""
+
+    __slots__ = ("clocks", "decode", "decoder", "done", "error", "events", "progress", "request", "response")
+
+    def __init__(self, response: Response, request: Request, decode: ModelDecoder[T], progress: Progress[T]) -> None:
+        self.response = response
+        self.request = request
+        self.decode = decode
+        self.progress = progress
+        self.decoder = SSEDecoder()
+        self.clocks = BodyClocks(request, events=True)
+        # An iterator, so that a generator that takes over goes on where the one before it stopped.
+        self.events: Iterator[tuple[str, bytes]] = iter(())
+        self.done = False
+        self.error: MoonshotError | None = None
+
+    def __del__(self) -> None:
+        self.response.close()
+
+    def close(self) -> None:
+        if not self.done and self.error is None:
+            self.error = StreamInterruptedError(
+                message="The stream was closed before its end: leaving `async for` early closes it.",
+                request=self.request,
+            )
+        self.response.close()
+
+    async def more(self) -> bool:
+        """Read until there are events; False when the body ended and the answer is whole."""
+        while True:
+            try:
+                data = await self.response.body.read(self.clocks.next_deadline())
+                events = self.decoder.feed_raw(data)
+            except MoonshotError as error:
+                raise self.failed(error) from error.__cause__
+            except TimeoutError:
+                data = None
+            if data is None:
+                raise self.failed(self.clocks.error())
+            if not data:
+                return self._ended()
+            if events:
+                self.clocks.event_seen()
+                self.events = iter(events)
+                return True
+
+    def _ended(self) -> bool:
+        # A last `[DONE]` whose blank line is missing is as good as one that has it.
+        if self.decoder.pending and self.decoder.feed_raw(b"\n\n") != [("message", b"[DONE]")]:
+            raise self.interrupted("in the middle of an event")
+        if not self.progress.finished:
+            raise self.interrupted("before the answer was complete")
+        self.done = True
+        return False
+
+    def not_an_item(self, name: str, data: bytes, error: APIError) -> bool:
+        """Decide about an event that is no item: True where it ends the stream, False where it says nothing."""
+        text = data.strip()
+        if text.startswith(b"[DONE]"):
+            return True
+        if not text:
+            return False
+        if name == "error" and isinstance(error, APIResponseValidationError):
+            error = error_event(error.body)
+        raise self.failed(error)
+
+    async def drain(self) -> None:
+        """Read what is left of the body, within bounds, so that the connection can be used again."""
+        self.done = True
+        body, left = self.response.body, DRAIN_BYTES
+        deadline = time.monotonic() + DRAIN_SECONDS
+        try:
+            while left > 0 and (data := await body.read(deadline)):
+                left -= len(data)
+        except (MoonshotError, TimeoutError):
+            pass  # The answer is complete; the connection is not worth an error.
+
+    def interrupted(self, where: str) -> MoonshotError:
+        return self.failed(StreamInterruptedError(message=f"The stream broke off: it ended {where}."))
+
+    def failed(self, error: MoonshotError) -> MoonshotError:
+        """Complete an error with what is known here, and remember it for whoever asks again."""
+        if isinstance(error, APIError):
+            error.request = self.request.redacted()
+            error.partial = self.progress.partial()
+        self.error = error
+        return error
+
+
+async def _items(source: _Source[T]) -> AsyncGenerator[T, None]:
+    """Yield what the source holds, then what it brings, until the answer is whole."""
+    if source.error is not None:
+        raise source.error
+    decode, add = source.decode, source.progress.add
+    try:
+        while not source.done:
+            for name, data in source.events:
+                try:
+                    item = decode(data)
+                except APIError as error:
+                    problem = error
+                else:
+                    add(item)
+                    yield item
+                    continue
+                if source.not_an_item(name, data, problem):
+                    await source.drain()
+                    return
+            if not await source.more():
+                return
+    finally:
+        source.close()

@@ -1,0 +1,53 @@
+"""Transports: the seam between the SDK and the network.
+
+`AiohttpTransport` speaks HTTP; `MemoryTransport` calls an app in this process. Both are loaded when first used.
+"""
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from moonshot_async.errors import APIConnectionError
+from moonshot_async.wire import Request, Response
+
+if TYPE_CHECKING:
+    from moonshot_async.transports.aiohttp import AiohttpTransport as AiohttpTransport
+    from moonshot_async.transports.memory import MemoryTransport as MemoryTransport
+
+__all__ = ["AiohttpTransport", "MemoryTransport", "Transport"]
+
+
+class Transport(Protocol):
+    """Carries requests to a server, and their answers back."""
+
+    async def send(self, request: Request) -> Response:
+        """Send the request and return once the head of the answer is there, whatever its status.
+
+        The returned body is open; whoever gets the response closes it.
+
+        Raises:
+            APIConnectionError: no answer came.
+            APITimeoutError: a clock of `request.timeout`, or `request.deadline`, ran out first.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections; bodies still being read raise. May be repeated."""
+        ...
+
+
+def closed_error(request: Request) -> APIConnectionError:
+    """The error of a call on a transport that was closed before or under it."""
+    error = APIConnectionError(message="The client was closed.", request=request)
+    error.retryable = False
+    return error
+
+
+def __getattr__(name: str) -> Any:
+    if name == "AiohttpTransport":
+        from moonshot_async.transports.aiohttp import AiohttpTransport
+
+        return AiohttpTransport
+    if name == "MemoryTransport":
+        from moonshot_async.transports.memory import MemoryTransport
+
+        return MemoryTransport
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

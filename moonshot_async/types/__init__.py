@@ -1,0 +1,1 @@
+"""Structs of the API, a module per section; nothing but data."""

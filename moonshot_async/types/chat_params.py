@@ -1,0 +1,218 @@
+"""What chat completions are asked: the keywords of a call, and the request that is sent.
+
+Keywords are strict: one that does not exist is a `TypeError`. What the caller left out, or passed as `NOT_GIVEN`, is
+not sent; `None`, `0`, `False` and `""` are what the caller said. Values are not judged here: the API knows its models
+better than a client that was released before them.
+
+See: https://platform.kimi.ai/docs/api/chat
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Required, TypeAlias, TypedDict
+
+import msgspec
+
+from moonshot_async.types.chat import ChatCompletionMessage
+from moonshot_async.types.encoding import NotGiven
+
+Unset: TypeAlias = msgspec.UnsetType
+
+
+class TextPart(TypedDict):
+    """Text in a message with several parts; must not be empty."""
+
+    type: Literal["text"]
+    text: str
+
+
+class MediaUrl(TypedDict):
+    """Where an image or video is: a `data:` URL or `ms://<file id>`. The API takes no public http(s) URLs."""
+
+    url: str
+
+
+class ImagePart(TypedDict):
+    """An image in a message."""
+
+    type: Literal["image_url"]
+    image_url: MediaUrl | str
+
+
+class VideoPart(TypedDict):
+    """A video in a message."""
+
+    type: Literal["video_url"]
+    video_url: MediaUrl | str
+
+
+ContentPart: TypeAlias = TextPart | ImagePart | VideoPart
+
+
+class FunctionCallParam(TypedDict):
+    """The function of a tool call that is replayed; `arguments` is JSON text, as the model wrote it."""
+
+    name: str
+    arguments: str
+
+
+class ToolCallParam(TypedDict):
+    """A tool call that is replayed."""
+
+    id: str
+    type: str
+    function: FunctionCallParam
+
+
+class FunctionDefinition(TypedDict, total=False):
+    """A function that the model may call; `parameters` is JSON Schema in Moonshot's dialect (MFJS)."""
+
+    name: Required[str]
+    description: str
+    parameters: Mapping[str, Any]
+    strict: bool
+
+
+class ToolParam(TypedDict):
+    """A tool: `{"type": "function", …}`, or `{"type": "builtin_function", "function": {"name": "$web_search"}}`."""
+
+    type: str
+    function: FunctionDefinition
+
+
+class MessageParam(TypedDict, total=False):
+    """A message of the conversation, in any role.
+
+    Attributes:
+        role: `system`, `user`, `assistant` or `tool`.
+        content: text or parts; must not be empty.
+        name: optional; with `partial` it is part of the prefix that is continued.
+        partial: on the last, assistant message only: continue this text (Partial Mode).
+        reasoning_content: of an assistant message; replay what the API gave.
+        tool_calls: of an assistant message.
+        tool_call_id: of a tool message; the id that it answers.
+        tools: on a system message without content: tools available from here on (K3 family).
+    """
+
+    role: Required[str]
+    content: str | Sequence[ContentPart] | None
+    name: str
+    partial: bool
+    reasoning_content: str | None
+    tool_calls: Sequence[ToolCallParam]
+    tool_call_id: str
+    tools: Sequence[ToolParam]
+
+
+ChatMessage: TypeAlias = MessageParam | ChatCompletionMessage | Mapping[str, Any]
+
+
+class StreamOptions(TypedDict, total=False):
+    """`include_usage` asks for a last chunk with `usage` and no choices."""
+
+    include_usage: bool
+
+
+class Thinking(TypedDict, total=False):
+    """K2.6 and K2.7: whether the model thinks, and whether reasoning of earlier turns is kept."""
+
+    type: Required[Literal["enabled", "disabled"]]
+    keep: Literal["all"] | None
+
+
+class PromptCacheOptions(TypedDict, total=False):
+    """K3 family: how long a cached prefix lives; writes are billed."""
+
+    mode: Literal["implicit"]
+    ttl: Literal["5m", "1h"]
+
+
+class CompletionParams(TypedDict, total=False):
+    """The keywords of a chat completion, but for `stream` and those that address the call itself.
+
+    The first block is documented for Kimi. The second is what programs written for other OpenAI-style services pass:
+    accepted and sent as given, whatever the server makes of it.
+    """
+
+    model: Required[str]
+    messages: Required[Iterable[ChatMessage]]
+    max_completion_tokens: int | NotGiven | None
+    max_tokens: int | NotGiven | None
+    stream_options: StreamOptions | NotGiven | None
+    temperature: float | NotGiven | None
+    top_p: float | NotGiven | None
+    n: int | NotGiven | None
+    presence_penalty: float | NotGiven | None
+    frequency_penalty: float | NotGiven | None
+    stop: str | Sequence[str] | NotGiven | None
+    response_format: Mapping[str, Any] | NotGiven
+    tools: Iterable[ToolParam | Mapping[str, Any]] | NotGiven
+    tool_choice: str | Mapping[str, Any] | NotGiven
+    thinking: Thinking | Mapping[str, Any] | NotGiven | None
+    reasoning_effort: str | NotGiven | None
+    prediction: Mapping[str, Any] | NotGiven | None
+    logprobs: bool | NotGiven | None
+    top_logprobs: int | NotGiven | None
+    prompt_cache_key: str | NotGiven
+    prompt_cache_options: PromptCacheOptions | Mapping[str, Any] | NotGiven
+    safety_identifier: str | NotGiven
+
+    seed: int | NotGiven | None
+    top_k: int | NotGiven | None
+    logit_bias: Mapping[str, int] | NotGiven | None
+    user: str | NotGiven
+    parallel_tool_calls: bool | NotGiven
+    metadata: Mapping[str, str] | NotGiven | None
+    service_tier: str | NotGiven | None
+    store: bool | NotGiven | None
+    audio: Mapping[str, Any] | NotGiven | None
+    function_call: str | Mapping[str, Any] | NotGiven
+    functions: Iterable[Mapping[str, Any]] | NotGiven
+    modalities: Sequence[str] | NotGiven | None
+    moderation: Any
+    prompt_cache_retention: str | NotGiven | None
+    verbosity: str | NotGiven | None
+    web_search_options: Mapping[str, Any] | NotGiven
+
+
+class CompletionRequest(msgspec.Struct, kw_only=True, gc=False):
+    """The body of a chat completion. Its fields are the keywords of `CompletionParams`, and `stream`."""
+
+    model: Any
+    messages: Any
+    stream: Any = msgspec.UNSET
+    max_completion_tokens: Any = msgspec.UNSET
+    max_tokens: Any = msgspec.UNSET
+    stream_options: Any = msgspec.UNSET
+    temperature: Any = msgspec.UNSET
+    top_p: Any = msgspec.UNSET
+    n: Any = msgspec.UNSET
+    presence_penalty: Any = msgspec.UNSET
+    frequency_penalty: Any = msgspec.UNSET
+    stop: Any = msgspec.UNSET
+    response_format: Any = msgspec.UNSET
+    tools: Any = msgspec.UNSET
+    tool_choice: Any = msgspec.UNSET
+    thinking: Any = msgspec.UNSET
+    reasoning_effort: Any = msgspec.UNSET
+    prediction: Any = msgspec.UNSET
+    logprobs: Any = msgspec.UNSET
+    top_logprobs: Any = msgspec.UNSET
+    prompt_cache_key: Any = msgspec.UNSET
+    prompt_cache_options: Any = msgspec.UNSET
+    safety_identifier: Any = msgspec.UNSET
+    seed: Any = msgspec.UNSET
+    top_k: Any = msgspec.UNSET
+    logit_bias: Any = msgspec.UNSET
+    user: Any = msgspec.UNSET
+    parallel_tool_calls: Any = msgspec.UNSET
+    metadata: Any = msgspec.UNSET
+    service_tier: Any = msgspec.UNSET
+    store: Any = msgspec.UNSET
+    audio: Any = msgspec.UNSET
+    function_call: Any = msgspec.UNSET
+    functions: Any = msgspec.UNSET
+    modalities: Any = msgspec.UNSET
+    moderation: Any = msgspec.UNSET
+    prompt_cache_retention: Any = msgspec.UNSET
+    verbosity: Any = msgspec.UNSET
+    web_search_options: Any = msgspec.UNSET

@@ -1,0 +1,106 @@
+"""From the keywords of a call to the JSON bytes of its body: one encode, no dicts in between.
+
+`NOT_GIVEN` (also `omit`) means "absent". Everything else is what the caller said, `None` included.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeAlias, TypeVar
+
+import msgspec
+
+from moonshot_async.errors import ConfigurationError
+from moonshot_async.types.chat import ChatCompletionMessage
+
+NotGiven: TypeAlias = msgspec.UnsetType
+NOT_GIVEN: Final = msgspec.UNSET
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def build(cls: type[S], params: Mapping[str, Any], *, call: str) -> S:
+    """Make the request struct of a call from its keywords.
+
+    Raises:
+        TypeError: a keyword does not exist, or a required one is missing; names it.
+    """
+    try:
+        return cls(**params)
+    except TypeError:
+        problem = _problem(cls, params)
+    raise TypeError(f"{call}() {problem}")
+
+
+def encode(body: msgspec.Struct, extra_body: Mapping[str, Any] | None = None) -> bytes:
+    """Encode a request struct; `extra_body` is laid over its top level, last.
+
+    Raises:
+        TypeError: a value has no JSON form.
+        ConfigurationError: a text cannot be sent as UTF-8, or the data contains itself.
+    """
+    if extra_body is None:
+        return to_json(body)
+    return to_json({**_fields(body), **extra_body})
+
+
+def to_json(value: object) -> bytes:
+    """Encode anything that has a JSON form; raises what `encode` raises."""
+    try:
+        return _encode(value)
+    except UnicodeEncodeError as error:
+        # Neither the text nor the exception that holds it goes on: it is a prompt.
+        problem = f"a text has a lone surrogate (U+{ord(error.object[error.start]):04X})"
+    except RecursionError:
+        problem = "the data is nested too deeply, or contains itself"
+    raise ConfigurationError(
+        f"The request cannot be encoded: {problem}. "
+        "Clean the text first, for example with text.encode('utf-8', 'replace').decode()."
+    )
+
+
+def message_params(messages: object) -> list[Any]:
+    """Prepare `messages` for encoding: responses that are put back are sent as they were received.
+
+    Raises:
+        TypeError: it is not a list of messages.
+    """
+    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
+        raise TypeError(
+            f"messages must be a list of messages, for example [{{'role': 'user', 'content': 'Hi'}}], "
+            f"not {type(messages).__name__}"
+        )
+    return [m.to_param() if isinstance(m, ChatCompletionMessage) else m for m in messages]
+
+
+def _fields(body: msgspec.Struct) -> dict[str, Any]:
+    values = {field.encode_name: getattr(body, field.name) for field in msgspec.structs.fields(body)}
+    return {name: value for name, value in values.items() if not isinstance(value, msgspec.UnsetType)}
+
+
+def _problem(cls: type[msgspec.Struct], params: Mapping[str, Any]) -> str:
+    fields = cls.__struct_fields__
+    for name in params:
+        if name not in fields:
+            # difflib is needed once, to be kind about a slip.
+            from difflib import get_close_matches
+
+            close = get_close_matches(name, fields, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else "; what the SDK does not know goes into extra_body="
+            return f"got an unexpected keyword argument {name!r}{hint}"
+    missing = [field.name for field in msgspec.structs.fields(cls) if field.required and field.name not in params]
+    return f"missing required keyword argument {missing[0]!r}"
+
+
+def _encodable(value: Any) -> Any:
+    dump = getattr(value, "model_dump", None)
+    if callable(dump):
+        return dump(mode="json", exclude_unset=True)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Iterable):
+        return list(value)
+    if type(value).__name__ in ("NotGiven", "Omit"):
+        raise TypeError("this NOT_GIVEN comes from another package: import it from moonshot_async")
+    raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_encodable).encode

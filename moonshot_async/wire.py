@@ -1,0 +1,338 @@
+"""What crosses the wire: Request, Response and the byte stream of a body.
+
+Nothing here does I/O. A transport turns a `Request` into a `Response` whose body is an open `ByteStream`; whoever
+receives a `Response` closes it.
+"""
+
+import json
+import re
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from typing import Any, Final, Protocol, TypeAlias
+from urllib.parse import urlsplit
+
+import msgspec
+
+from moonshot_async.clocks import DEFAULT_TIMEOUT, Timeout
+from moonshot_async.errors import ConfigurationError, ResponseTooLargeError
+
+HeaderItems: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
+Content: TypeAlias = "ByteStream | bytes | str | Iterable[bytes] | AsyncIterable[bytes]"
+
+# Values that identify or unlock an account never leave the process through a repr, a log or a pickle.
+SECRET_HEADERS: Final = frozenset(
+    {
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "set-cookie",
+        "x-api-key",
+        "api-key",
+        "msh-org-id",
+        "msh-uid",
+        "msh-project-id",
+        "msh-gid",
+    }
+)
+REDACTED: Final = "***"
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_UNSAFE_IN_VALUE: Final = re.compile(r"[\r\n\0]")
+
+DEFAULT_MAX_BODY_BYTES: Final = 256 * 1024 * 1024
+
+
+class Headers(Mapping[str, str]):
+    """Case-insensitive, immutable headers in the order they came; repr and pickle hide secret values."""
+
+    __slots__ = ("_index", "_items")
+
+    def __init__(self, items: HeaderItems = ()) -> None:
+        self._items: tuple[tuple[str, str], ...]
+        if isinstance(items, Headers):
+            self._items = items._items
+        else:
+            self._items = tuple(items.items() if isinstance(items, Mapping) else items)
+        self._index: dict[str, str] | None = None
+
+    def multi_items(self) -> tuple[tuple[str, str], ...]:
+        """Every pair in order, repeated names included."""
+        return self._items
+
+    def merged(self, more: Mapping[str, str | None]) -> "Headers":
+        """These headers with `more` laid over them; a value of None takes a header out."""
+        dropped = {name.lower() for name in more}
+        kept = [item for item in self._items if item[0].lower() not in dropped]
+        return Headers([*kept, *((name, value) for name, value in more.items() if value is not None)])
+
+    def checked(self) -> "Headers":
+        """These headers, if they can be sent.
+
+        Raises:
+            ConfigurationError: a name is no token (RFC 9110, 5.6.2), or a value would end its line early.
+        """
+        for name, value in self._items:
+            if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+                raise ConfigurationError(f"header name {name!r} is not valid")
+            if not isinstance(value, str) or _UNSAFE_IN_VALUE.search(value):
+                raise ConfigurationError(f"the value of header {name!r} must be text without CR, LF or NUL")
+        return self
+
+    def redacted(self) -> "Headers":
+        """A copy that is safe to show: the values of secret headers replaced."""
+        return Headers((name, REDACTED if name.lower() in SECRET_HEADERS else value) for name, value in self._items)
+
+    def _lookup(self) -> dict[str, str]:
+        if self._index is None:
+            index: dict[str, str] = {}
+            for name, value in self._items:
+                key = name.lower()
+                index[key] = f"{index[key]}, {value}" if key in index else value
+            self._index = index
+        return self._index
+
+    def __getitem__(self, name: str) -> str:
+        return self._lookup()[name.lower()]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._lookup()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for name, _ in self._items))
+
+    def __len__(self) -> int:
+        return len(self._lookup())
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self.redacted()._items)!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Headers, (list(self.redacted()._items),)
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One HTTP request; immutable, so that a middleware passes on a changed copy and concurrent calls share nothing.
+
+    Attributes:
+        method: upper case.
+        url: absolute, query included.
+        headers: case-insensitive.
+        body: the bytes to send; empty for none.
+        timeout: the clocks of the call.
+        deadline: when the whole call must have ended, on the `time.monotonic` clock; None for never.
+        attempt: 1 for the first sending, counted up by the retry middleware.
+        stream: whether the caller will read the body piece by piece.
+    """
+
+    method: str
+    url: str
+    headers: Headers = Headers()
+    body: bytes = b""
+    timeout: Timeout = DEFAULT_TIMEOUT
+    deadline: float | None = None
+    attempt: int = 1
+    stream: bool = False
+
+    def __post_init__(self) -> None:
+        if type(self.headers) is not Headers:
+            msgspec.structs.force_setattr(self, "headers", Headers(self.headers))
+
+    def replace(self, **changes: Any) -> "Request":
+        """A copy with some fields changed."""
+        return msgspec.structs.replace(self, **changes)
+
+    @property
+    def path(self) -> str:
+        """The path of the URL, without its query."""
+        return urlsplit(self.url).path
+
+    @property
+    def content(self) -> bytes:
+        """The body, under the name that httpx uses."""
+        return self.body
+
+    def json(self) -> Any:
+        """Decode the body as JSON."""
+        return json.loads(self.body)
+
+    def redacted(self) -> "Request":
+        """What an exception may carry: no key and no prompt."""
+        return Request(self.method, self.url, self.headers.redacted(), attempt=self.attempt, stream=self.stream)
+
+    def __repr__(self) -> str:
+        return f"Request({self.method} {self.url}, {len(self.body)} bytes, attempt {self.attempt})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _request, (self.method, self.url, self.headers, self.attempt, self.stream)
+
+
+def _request(method: str, url: str, headers: Headers, attempt: int, stream: bool) -> Request:
+    return Request(method, url, headers, attempt=attempt, stream=stream)
+
+
+class ByteStream(Protocol):
+    """The body of a response while it arrives."""
+
+    async def read(self, deadline: float | None = None) -> bytes:
+        """Return the next bytes as soon as there are any, and `b""` at a clean end, again and again.
+
+        Args:
+            deadline: when to stop waiting, on the `time.monotonic` clock.
+
+        Raises:
+            TimeoutError: the deadline came first; the body can only be closed now.
+            APIConnectionError: the body broke off. Everything that arrived before was handed out.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the connection back if the body was read to its end, else cut it. Never waits; may be repeated."""
+        ...
+
+
+class Response:
+    """The head of an answer and its open body.
+
+    `body` may be given as bytes, text, an iterable or async iterable of bytes, or a `ByteStream`.
+    """
+
+    __slots__ = ("_content", "body", "headers", "request", "status")
+
+    def __init__(
+        self, status: int = 200, headers: HeaderItems = (), body: Content = b"", *, request: Request | None = None
+    ) -> None:
+        self.status = status
+        self.headers = Headers(headers)
+        self.body = as_stream(body)
+        self.request = request
+        self._content: bytes | None = None
+
+    @property
+    def status_code(self) -> int:
+        """The status, under the name that httpx uses."""
+        return self.status
+
+    @property
+    def url(self) -> str | None:
+        """The address that was asked."""
+        return None if self.request is None else self.request.url
+
+    @property
+    def content(self) -> bytes:
+        """The body, once it was read."""
+        if self._content is None:
+            raise RuntimeError("the body has not been read yet: await response.read() first")
+        return self._content
+
+    @property
+    def text(self) -> str:
+        """The body as text, once it was read."""
+        return self.content.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """The body decoded as JSON, once it was read."""
+        return json.loads(self.content)
+
+    async def read(self, *, deadline: float | None = None, max_bytes: int = DEFAULT_MAX_BODY_BYTES) -> bytes:
+        """Read the body to its end and close it.
+
+        Raises:
+            ResponseTooLargeError: more than `max_bytes` came.
+            TimeoutError: the deadline (`time.monotonic`) came first.
+        """
+        if self._content is None:
+            pieces: list[bytes] = []
+            size = 0
+            try:
+                while piece := await self.body.read(deadline):
+                    size += len(piece)
+                    if size > max_bytes:
+                        raise ResponseTooLargeError(max_bytes)
+                    pieces.append(piece)
+            finally:
+                self.body.close()
+            self._content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return self._content
+
+    def keep(self, content: bytes) -> None:
+        """Remember `content` as the body that was read, and close the stream."""
+        self.body.close()
+        self._content = content
+
+    def close(self) -> None:
+        """Close the body. Never waits."""
+        self.body.close()
+
+    async def aclose(self) -> None:
+        """Close the body. Never waits; awaitable for the sake of `async with aclosing(...)`."""
+        self.body.close()
+
+    def __repr__(self) -> str:
+        return f"Response({self.status})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        request = None if self.request is None else self.request.redacted()
+        return _response, (self.status, self.headers, self._content, request)
+
+
+def _response(status: int, headers: Headers, content: bytes | None, request: Request | None) -> Response:
+    response = Response(status, headers, content or b"", request=request)
+    response._content = content
+    return response
+
+
+def as_stream(content: Content) -> ByteStream:
+    """Make a `ByteStream` of whatever a test or a small app has at hand."""
+    if isinstance(content, (bytes, bytearray)):
+        return PieceStream([bytes(content)] if content else [])
+    if isinstance(content, str):
+        return PieceStream([content.encode()])
+    if isinstance(content, AsyncIterable):
+        return IteratorStream(content)
+    if isinstance(content, Iterable):
+        return PieceStream(content)
+    return content
+
+
+class PieceStream:
+    """A body that is already in memory."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+
+    async def read(self, deadline: float | None = None) -> bytes:
+        return next((piece for piece in self._pieces if piece), b"")
+
+    def close(self) -> None:
+        self._pieces = iter(())
+
+
+class IteratorStream:
+    """A body that an async iterator produces."""
+
+    def __init__(self, pieces: AsyncIterable[bytes]) -> None:
+        self._pieces: AsyncIterator[bytes] | None = aiter(pieces)
+
+    async def read(self, deadline: float | None = None) -> bytes:
+        while self._pieces is not None:
+            if deadline is None:
+                piece = await anext(self._pieces, None)
+            else:
+                # anyio is imported late: most programs never come here.
+                import anyio
+
+                with anyio.fail_after(max(0.0, deadline - time.monotonic())):
+                    piece = await anext(self._pieces, None)
+            if piece:
+                return piece
+            if piece is None:
+                self._pieces = None
+        return b""
+
+    def close(self) -> None:
+        # The iterator is finished by being dropped: closing a body never waits.
+        self._pieces = None
+
+
+STREAM_FITS: type[ByteStream] = PieceStream
+ITERATOR_FITS: type[ByteStream] = IteratorStream
