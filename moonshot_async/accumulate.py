@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterable
 from typing import Any
 
+from msgspec import UnsetType
+
 from moonshot_async.errors import StreamInterruptedError
 from moonshot_async.types.chat import (
     ChatCompletion,
     ChatCompletionChunk,
     ChatCompletionMessage,
     Choice,
-    ChoiceDelta,
     ChunkChoice,
     FunctionCall,
     FunctionCallDelta,
@@ -18,17 +19,19 @@ from moonshot_async.types.chat import (
     ToolCallDelta,
     Usage,
 )
+from moonshot_async.types.model import Model
 
-# How many pieces of a text are kept apart before they are joined.
+# How many pieces of a text are kept apart before they are joined to a block.
 _PIECES = 512
 
 
 class Text:
-    """A text that grows by pieces: appending is cheap, reading joins once."""
+    """A text that grows by pieces: appending costs what the piece costs, reading joins what is new to the rest once."""
 
-    __slots__ = ("_pieces", "length", "seen")
+    __slots__ = ("_blocks", "_pieces", "length", "seen")
 
     def __init__(self) -> None:
+        self._blocks: list[str] = []
         self._pieces: list[str] = []
         self.length = 0
         self.seen = False
@@ -38,13 +41,15 @@ class Text:
         self.length += len(piece)
         pieces = self._pieces
         pieces.append(piece)
-        if len(pieces) > _PIECES:
-            pieces[:] = ["".join(pieces)]
+        if len(pieces) >= _PIECES:
+            self._blocks.append("".join(pieces))
+            pieces.clear()
 
     def __str__(self) -> str:
-        if len(self._pieces) > 1:
-            self._pieces[:] = ["".join(self._pieces)]
-        return self._pieces[0] if self._pieces else ""
+        if self._pieces or len(self._blocks) > 1:
+            self._blocks = ["".join(self._blocks + self._pieces)]
+            self._pieces.clear()
+        return self._blocks[0] if self._blocks else ""
 
     def prefix(self, length: int) -> str:
         """The first `length` characters."""
@@ -56,10 +61,46 @@ class Text:
         return str(self) if self.seen else None
 
 
+class Extras:
+    """Unknown fields while their values arrive: texts and lists grow, of others the last that is not null counts."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+
+    def add(self, model: Model) -> None:
+        if isinstance(model._extra, UnsetType):
+            return
+        values = self._values
+        for name, value in model._extra.items():
+            before = values.get(name)
+            if isinstance(value, str) and (before is None or isinstance(before, Text)):
+                if before is None:
+                    before = values[name] = Text()
+                before.add(value)
+            elif isinstance(value, list) and isinstance(before, list):
+                before.extend(value)
+            elif isinstance(value, list):
+                values[name] = value.copy()
+            elif value is not None or before is None:
+                values[name] = value
+
+    def put_into(self, model: Model) -> None:
+        if self._values:
+            model._extra = {name: _value(value) for name, value in self._values.items()}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, Text):
+        return str(value)
+    return value.copy() if isinstance(value, list) else value
+
+
 class ToolCallState:
     """One tool call while its fragments arrive."""
 
-    __slots__ = ("arguments", "extra", "id", "index", "name", "position", "type")
+    __slots__ = ("arguments", "extra", "function_extra", "id", "index", "name", "position", "type")
 
     def __init__(self, position: int, index: int | None) -> None:
         self.position = position
@@ -68,16 +109,28 @@ class ToolCallState:
         self.type = "function"
         self.name = ""
         self.arguments = Text()
-        self.extra: dict[str, Any] = {}
+        self.extra = Extras()
+        self.function_extra = Extras()
 
     def add(self, delta: ToolCallDelta) -> None:
         self.id = self.id or delta.id or ""
         self.type = delta.type or self.type
-        self.extra.update(delta.model_extra)
+        self.extra.add(delta)
         if function := delta.function:
             self.name = self.name or function.name or ""
+            self.function_extra.add(function)
             if function.arguments:
                 self.arguments.add(function.arguments)
+
+    def begins_another(self, delta: ToolCallDelta) -> bool:
+        """Whether a fragment that came for this call is the first one of a new call.
+
+        Some hosts leave `index` out, or give every call the same one, and some repeat or renew ids in every fragment.
+        """
+        name = delta.function.name if delta.function else None
+        if delta.id and self.id:
+            return delta.id != self.id and (delta.index is None or bool(name))
+        return delta.index is None and bool(name and self.name and name != self.name)
 
     def tool_call(self) -> ToolCall:
         # Some hosts send no id; without one the answer to the call could not name it.
@@ -86,8 +139,8 @@ class ToolCallState:
             type=self.type,
             function=FunctionCall(name=self.name, arguments=str(self.arguments)),
         )
-        if self.extra:
-            call._extra = self.extra
+        self.extra.put_into(call)
+        self.function_extra.put_into(call.function)
         return call
 
 
@@ -98,9 +151,11 @@ class ChoiceState:
         "content",
         "extra",
         "finish_reason",
+        "fragments",
         "function",
         "index",
         "logprobs",
+        "message_extra",
         "reasoning",
         "reasoning_content",
         "refusal",
@@ -116,10 +171,13 @@ class ChoiceState:
         self.reasoning = Text()
         self.refusal = Text()
         self.tool_calls: list[ToolCallState] = []
+        # For each fragment of the chunk that came last: its call, and how long the arguments were with it.
+        self.fragments: list[tuple[ToolCallState, int]] = []
         self.function: ToolCallState | None = None
         self.finish_reason: str | None = None
         self.logprobs: Logprobs | None = None
-        self.extra: dict[str, Any] = {}
+        self.extra = Extras()
+        self.message_extra = Extras()
 
     def add(self, choice: ChunkChoice) -> None:
         delta = choice.delta
@@ -132,32 +190,33 @@ class ChoiceState:
             self.reasoning.add(delta.reasoning)
         if delta.refusal is not None:
             self.refusal.add(delta.refusal)
-        for call in delta.tool_calls or ():
-            self.tool_call_of(call).add(call)
+        if delta.tool_calls:
+            self._add_tool_calls(delta.tool_calls)
         if delta.function_call is not None:
             self._add_function(delta.function_call)
-        if choice.finish_reason is not None:
+        if choice.finish_reason:
             self.finish_reason = choice.finish_reason
         if choice.logprobs is not None:
             self._add_logprobs(choice.logprobs)
-        if delta.model_extra:
-            self._add_extra(delta)
+        self.extra.add(choice)
+        self.message_extra.add(delta)
 
-    def tool_call_of(self, delta: ToolCallDelta) -> ToolCallState:
-        """The call that a fragment belongs to.
+    def _add_tool_calls(self, deltas: list[ToolCallDelta]) -> None:
+        self.fragments = []
+        for delta in deltas:
+            call = self._tool_call_of(delta)
+            call.add(delta)
+            self.fragments.append((call, call.arguments.length))
 
-        Fragments of one call share `index`. Some hosts leave it out, others give every call the same one: a new id
-        with a name begins a new call there.
-        """
+    def _tool_call_of(self, delta: ToolCallDelta) -> ToolCallState:
+        """The call that a fragment belongs to: the one with its id, else the last one with its index."""
         calls = self.tool_calls
         same = [call for call in calls if delta.index is None or call.index == delta.index]
         if same:
-            call = same[-1]
-            begins = delta.id and call.id and delta.id != call.id
-            if not begins:
-                return call
-            if known := [call for call in same if call.id == delta.id]:
+            if delta.id and (known := [call for call in same if call.id == delta.id]):
                 return known[0]
+            if not same[-1].begins_another(delta):
+                return same[-1]
         calls.append(ToolCallState(len(calls), delta.index))
         return calls[-1]
 
@@ -170,18 +229,14 @@ class ChoiceState:
         if self.logprobs is None:
             self.logprobs = Logprobs()
         known = self.logprobs
+        if not isinstance(new._extra, UnsetType):
+            known._extra = known.model_extra | new._extra
         if new.content is not None:
             known.content = [] if known.content is None else known.content
             known.content.extend(new.content)
         if new.refusal is not None:
             known.refusal = [] if known.refusal is None else known.refusal
             known.refusal.extend(new.refusal)
-
-    def _add_extra(self, delta: ChoiceDelta) -> None:
-        for name, value in delta.model_extra.items():
-            before = self.extra.get(name)
-            joined = isinstance(before, str) and isinstance(value, str)
-            self.extra[name] = before + value if joined else value
 
     def choice(self) -> Choice:
         message = ChatCompletionMessage(
@@ -193,9 +248,16 @@ class ChoiceState:
             tool_calls=[call.tool_call() for call in self.tool_calls] or None,
             function_call=self.function.tool_call().function if self.function else None,
         )
-        if self.extra:
-            message._extra = dict(self.extra)
-        return Choice(index=self.index, message=message, finish_reason=self.finish_reason, logprobs=self.logprobs)
+        self.message_extra.put_into(message)
+        choice = Choice(index=self.index, message=message, finish_reason=self.finish_reason)
+        self.extra.put_into(choice)
+        if (known := self.logprobs) is not None:
+            # Copies: what was handed out stays as it was while more arrives.
+            content = None if known.content is None else known.content.copy()
+            refusal = None if known.refusal is None else known.refusal.copy()
+            choice.logprobs = Logprobs(content=content, refusal=refusal)
+            choice.logprobs._extra = known._extra
+        return choice
 
 
 class ChatAccumulator:
@@ -204,28 +266,39 @@ class ChatAccumulator:
     Usage may come on the finish chunk's choice, on a chunk, or on a last chunk without choices; the last one counts.
     """
 
-    __slots__ = ("_first", "_last", "choices", "usage")
+    __slots__ = ("_extra", "_first", "_last", "choices", "usage")
 
     def __init__(self) -> None:
         self.choices: dict[int, ChoiceState] = {}
         self.usage: Usage | None = None
+        self._extra = Extras()
         self._first: ChatCompletionChunk | None = None
         self._last: ChatCompletionChunk | None = None
 
     def add(self, chunk: ChatCompletionChunk) -> None:
         """Take note of a chunk."""
+        self.begin(chunk)
+        for choice in chunk.choices:
+            self.add_choice(choice)
+
+    def begin(self, chunk: ChatCompletionChunk) -> None:
+        """Take note of a chunk, but for its choices."""
         if self._first is None:
             self._first = chunk
         self._last = chunk
+        self._extra.add(chunk)
         if chunk.usage is not None:
             self.usage = chunk.usage
-        for choice in chunk.choices:
-            state = self.choices.get(choice.index)
-            if state is None:
-                state = self.choices[choice.index] = ChoiceState(choice.index)
-            state.add(choice)
-            if choice.usage is not None:
-                self.usage = choice.usage
+
+    def add_choice(self, choice: ChunkChoice) -> ChoiceState:
+        """Take note of one choice of a chunk; gives what there is of it now."""
+        state = self.choices.get(choice.index)
+        if state is None:
+            state = self.choices[choice.index] = ChoiceState(choice.index)
+        state.add(choice)
+        if choice.usage is not None:
+            self.usage = choice.usage
+        return state
 
     @property
     def finished(self) -> bool:
@@ -237,7 +310,7 @@ class ChatAccumulator:
         if self._first is None or self._last is None:
             return None
         first, last = self._first, self._last
-        return ChatCompletion(
+        completion = ChatCompletion(
             id=first.id or last.id,
             created=first.created or last.created,
             model=first.model or last.model,
@@ -246,6 +319,8 @@ class ChatAccumulator:
             choices=[self.choices[index].choice() for index in sorted(self.choices)],
             usage=self.usage,
         )
+        self._extra.put_into(completion)
+        return completion
 
 
 async def collect(chunks: AsyncIterable[ChatCompletionChunk]) -> ChatCompletion:

@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeAlias
 from moonshot_async.accumulate import ChatAccumulator, ChoiceState, Text, ToolCallState
 from moonshot_async.errors import StreamInterruptedError
 from moonshot_async.streaming import Stream
-from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk, ChunkChoice, TokenLogprob, Usage
+from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk, ChunkChoice, Logprobs, TokenLogprob, Usage
+from moonshot_async.wire import Response
 
 
 class ChunkEvent:
@@ -117,13 +118,13 @@ class ToolCallDeltaEvent:
     type: Literal["tool_calls.function.arguments.delta"] = "tool_calls.function.arguments.delta"
     parsed_arguments: Any = None
 
-    def __init__(self, call: ToolCallState, delta: str, choice: int) -> None:
+    def __init__(self, call: ToolCallState, delta: str, length: int, choice: int) -> None:
         self.name = call.name
         self.index = call.position
         self.arguments_delta = delta
         self.choice = choice
         self._text = call.arguments
-        self._length = call.arguments.length
+        self._length = length
 
     @property
     def arguments(self) -> str:
@@ -149,13 +150,18 @@ class ToolCallDoneEvent:
             self.parsed_arguments = None
 
 
+LogprobsKind: TypeAlias = Literal[
+    "logprobs.content.delta", "logprobs.content.done", "logprobs.refusal.delta", "logprobs.refusal.done"
+]
+
+
 class LogprobsEvent:
     """Log probabilities of new tokens (`….delta`), or of all of a choice (`….done`)."""
 
     __slots__ = ("_known", "_length", "choice", "content", "refusal", "type")
 
-    def __init__(self, kind: str, new: list[TokenLogprob], known: list[TokenLogprob], choice: int) -> None:
-        self.type = kind
+    def __init__(self, kind: LogprobsKind, new: list[TokenLogprob], known: list[TokenLogprob], choice: int) -> None:
+        self.type: LogprobsKind = kind
         self.choice = choice
         self.content = new if "content" in kind else []
         self.refusal = new if "refusal" in kind else []
@@ -203,12 +209,13 @@ class ChatCompletionStreamState:
         """Take a chunk, and give the events that it makes."""
         answer = self._answer
         before = answer.usage
-        answer.add(chunk)
+        answer.begin(chunk)
         events: list[ChatStreamEvent] = [ChunkEvent(chunk, answer)]
         for choice in chunk.choices:
+            state = answer.add_choice(choice)
             parts = self._open.get(choice.index)
             if parts is None:
-                parts = self._open[choice.index] = _OpenParts(answer.choices[choice.index])
+                parts = self._open[choice.index] = _OpenParts(state)
             parts.handle(choice, events)
         if answer.usage is not None and answer.usage is not before:
             events.append(UsageEvent(answer.usage))
@@ -242,13 +249,16 @@ class ChatCompletionStreamState:
 class _OpenParts:
     """Which parts of a choice have begun and not been told as done."""
 
-    __slots__ = ("call", "reasoning", "state", "text", "told")
+    __slots__ = ("begun", "logprobs", "reasoning", "refusal", "state", "text", "told")
 
     def __init__(self, state: ChoiceState) -> None:
         self.state = state
         self.text = False
         self.reasoning = False
-        self.call: ToolCallState | None = None
+        self.refusal = False
+        self.logprobs = False
+        # How many tool calls have begun, and which of them were told as done.
+        self.begun = 0
         self.told: set[int] = set()
 
     def handle(self, choice: ChunkChoice, events: list[ChatStreamEvent]) -> None:
@@ -259,35 +269,36 @@ class _OpenParts:
         elif delta.reasoning:
             self.reasoning = True
             events.append(ReasoningDeltaEvent(delta.reasoning, state.reasoning, index))
-        if delta.content:
-            self._end_reasoning(events)
-            self.text = True
+        if delta.content is not None:
+            if delta.content:
+                self._end_reasoning(events)
+                self.text = True
             events.append(ContentDeltaEvent(delta.content, state.content, index))
         if delta.refusal:
+            self.refusal = True
             events.append(RefusalDeltaEvent(delta.refusal, state.refusal, index))
         if delta.tool_calls:
             self._end_reasoning(events)
-            self._handle_calls(choice, events)
+            for fragment, (call, length) in zip(delta.tool_calls, state.fragments, strict=True):
+                piece = (fragment.function and fragment.function.arguments) or ""
+                events.append(ToolCallDeltaEvent(call, piece, length, index))
         if choice.logprobs is not None:
-            self._handle_logprobs(choice, events)
-        if choice.finish_reason is not None:
-            self._finish(events)
+            self._handle_logprobs(choice.logprobs, events)
+        if len(state.tool_calls) > self.begun:
+            self._end_texts(events)
+            self._end_calls(events, begun=len(state.tool_calls))
+        if choice.finish_reason:
+            self._end_reasoning(events)
+            self._end_texts(events)
+            self._end_calls(events)
 
-    def _handle_calls(self, choice: ChunkChoice, events: list[ChatStreamEvent]) -> None:
-        for fragment in choice.delta.tool_calls or ():
-            call = self.state.tool_call_of(fragment)
-            self.call = call
-            if fragment.function is not None and fragment.function.arguments:
-                events.append(ToolCallDeltaEvent(call, fragment.function.arguments, choice.index))
-
-    def _handle_logprobs(self, choice: ChunkChoice, events: list[ChatStreamEvent]) -> None:
-        new, known = choice.logprobs, self.state.logprobs
-        if new is None or known is None:
-            return
-        if new.content:
-            events.append(LogprobsEvent("logprobs.content.delta", new.content, known.content or [], choice.index))
-        if new.refusal:
-            events.append(LogprobsEvent("logprobs.refusal.delta", new.refusal, known.refusal or [], choice.index))
+    def _handle_logprobs(self, new: Logprobs, events: list[ChatStreamEvent]) -> None:
+        known, index = self.state.logprobs, self.state.index
+        self.logprobs = True
+        if new.content and known and known.content:
+            events.append(LogprobsEvent("logprobs.content.delta", new.content, known.content, index))
+        if new.refusal and known and known.refusal:
+            events.append(LogprobsEvent("logprobs.refusal.delta", new.refusal, known.refusal, index))
 
     def _end_reasoning(self, events: list[ChatStreamEvent]) -> None:
         if self.reasoning:
@@ -296,25 +307,34 @@ class _OpenParts:
             text = str(state.reasoning_content) or str(state.reasoning)
             events.append(ReasoningDoneEvent(text, state.index))
 
-    def _finish(self, events: list[ChatStreamEvent]) -> None:
-        """The choice has ended, so every part of it has. Fragments of parallel calls mix, so calls end only here."""
+    def _end_texts(self, events: list[ChatStreamEvent]) -> None:
         state = self.state
-        self._end_reasoning(events)
         if self.text:
             self.text = False
             events.append(ContentDoneEvent(str(state.content), state.index))
-        if state.refusal.length:
+        if self.refusal:
+            self.refusal = False
             events.append(RefusalDoneEvent(str(state.refusal), state.index))
-        for call in state.tool_calls:
+        if self.logprobs and state.logprobs is not None:
+            self.logprobs = False
+            if known := state.logprobs.content:
+                events.append(LogprobsEvent("logprobs.content.done", known.copy(), known, state.index))
+            if known := state.logprobs.refusal:
+                events.append(LogprobsEvent("logprobs.refusal.done", known.copy(), known, state.index))
+
+    def _end_calls(self, events: list[ChatStreamEvent], *, begun: int | None = None) -> None:
+        """Tell of calls that are complete: at the end of the choice all, and when another begins (`begun` of them now)
+        those before it whose arguments are whole. Fragments of parallel calls may mix, so the others wait.
+        """
+        calls = self.state.tool_calls
+        if begun is not None:
+            calls, self.begun = calls[max(0, self.begun - 1) : begun - 1], begun
+        for call in calls:
             if call.position not in self.told:
-                self.told.add(call.position)
-                events.append(ToolCallDoneEvent(call, state.index))
-        if state.logprobs is not None and state.logprobs.content:
-            known = state.logprobs.content
-            events.append(LogprobsEvent("logprobs.content.done", known, known, state.index))
-        if state.logprobs is not None and state.logprobs.refusal:
-            known = state.logprobs.refusal
-            events.append(LogprobsEvent("logprobs.refusal.done", known, known, state.index))
+                event = ToolCallDoneEvent(call, self.state.index)
+                if begun is None or (call.name and isinstance(event.parsed_arguments, dict)):
+                    self.told.add(call.position)
+                    events.append(event)
 
 
 class ChatStream:
@@ -330,7 +350,7 @@ class ChatStream:
         self._events = _events(stream, self._state)
 
     @property
-    def response(self) -> Any:
+    def response(self) -> Response:
         """Status and headers of the answer."""
         return self._stream.response
 

@@ -9,16 +9,20 @@ See: https://platform.kimi.ai/docs/api/errors
 import json
 import re
 import time
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from moonshot_async import errors
 from moonshot_async.catalog import CATALOG
-from moonshot_async.errors import APIStatusError
-from moonshot_async.wire import REDACTED, Headers, Request, Response
+from moonshot_async.errors import APIResponseValidationError, APIStatusError
+from moonshot_async.types.model import parse, shallow
+from moonshot_async.wire import REDACTED, SECRET_HEADERS, Headers, Request, Response
 
 _MESSAGE_CHARS: Final = 4000
+# A server that asks to wait for longer than a year does not mean it.
+_LONGEST_WAIT: Final = 365 * 86400.0
 
 _BY_STATUS: Final[dict[int, type[APIStatusError]]] = {
     400: errors.BadRequestError,
@@ -38,7 +42,8 @@ _BILLING: Final = re.compile(
     re.IGNORECASE,
 )
 _CONTEXT: Final = re.compile(
-    r"exceed\w*[^.]*model token limit|context length|context window[^.]*exceed|exceed[^.]*context window"
+    r"exceed[^.]{0,200}model token limit|context length|context window[^.]{0,200}exceed"
+    r"|exceed[^.]{0,200}context window"
     r"|input token length too long",
     re.IGNORECASE,
 )
@@ -46,7 +51,7 @@ _RATE: Final = re.compile(r"\bmax (?:RPM|TPM|TPD|concurrency)\b|\b(?:RPM|TPM|TPD
 _OVERLOAD: Final = re.compile(r"overload", re.IGNORECASE)
 _PER_DAY: Final = re.compile(r"\bTPD\b")
 _WAIT: Final = re.compile(
-    r"(?:try again|retry) (?:after|in) (\d+(?:\.\d+)?) ?(ms|milliseconds?|s|seconds?|m|minutes?)\b"
+    r"(?:try again|retry) (?:after|in) (\d+(?:\.\d+)?) ?(ms|milliseconds?|s|seconds?|m|minutes?)\b", re.IGNORECASE
 )
 _UNITS: Final = {"ms": 0.001, "millisecond": 0.001, "s": 1.0, "second": 1.0, "m": 60.0, "minute": 60.0}
 # A fault of a rollout on the server's side that hit valid requests at random.
@@ -61,13 +66,15 @@ def status_error(request: Request, response: Response, content: bytes) -> APISta
         The most precise subclass of `APIStatusError`, with advice in its message where people go wrong, `retryable`
         and `retry_after` set, and a key that the server echoed masked.
     """
-    content = _masked(content, request.headers)
+    secrets = _secrets(request.headers)
+    content = _masked(content, secrets)
     response.keep(content)
+    response.headers = _masked_headers(response.headers, secrets)
     response.request = request.redacted()
     body = _error_body(content)
     kind, text = _type_and_message(body)
     cls = _classify(response.status, kind, text)
-    message = f"Error code: {response.status}" + (f" - {text[:_MESSAGE_CHARS]}" if text else "")
+    message = f"Error code: {response.status}" + (f" - {text}" if text else "")
     if hint := _advice(cls, request, response, text):
         message += f" ({hint})"
     error = cls(message, response=response, body=body)
@@ -79,60 +86,79 @@ def status_error(request: Request, response: Response, content: bytes) -> APISta
 def retry_after(headers: Headers, text: str, *, now: float | None = None) -> float | None:
     """Seconds that the answer asks to wait: `retry-after-ms`, `retry-after` (seconds or HTTP date), or its words.
 
-    Malformed, negative and non-finite values count as absent. `now` is in Unix seconds.
+    Malformed, negative and non-finite values, and waits of more than a year, count as absent. `now` is in Unix seconds.
 
     See: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
     """
-    millis = _number(headers.get("retry-after-ms"))
-    if millis is not None:
-        return millis / 1000
-    value = headers.get("retry-after")
-    if value is not None:
-        seconds = _number(value)
-        if seconds is not None:
-            return seconds
-        try:
-            moment = parsedate_to_datetime(value).timestamp()
-        except (ValueError, TypeError, OverflowError):
-            pass
-        else:
-            return max(0.0, moment - (time.time() if now is None else now))
-    if match := _WAIT.search(text):
-        return float(match[1]) * _UNITS[match[2].removesuffix("s") if len(match[2]) > 2 else match[2]]
-    return None
+    value = headers.get("retry-after", "")
+    waits = (
+        _seconds(headers.get("retry-after-ms", ""), 0.001),
+        _seconds(value, 1.0),
+        _seconds_until(value, time.time() if now is None else now),
+        _seconds_in_words(text),
+    )
+    return next((wait for wait in waits if wait is not None and wait <= _LONGEST_WAIT), None)
 
 
-def _number(value: str | None) -> float | None:
-    if value is None or not re.fullmatch(r"\s*\d{1,15}(?:\.\d{1,9})?\s*", value, re.ASCII):
+def _seconds(value: str, unit: float) -> float | None:
+    return float(value) * unit if re.fullmatch(r"\s*\d{1,15}(?:\.\d{1,9})?\s*", value, re.ASCII) else None
+
+
+def _seconds_until(value: str, now: float) -> float | None:
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError):
         return None
-    return float(value)
+    # HTTP knows no local time: a date without a zone is in GMT, too.
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, moment.timestamp() - now)
 
 
-def _masked(content: bytes, headers: Headers) -> bytes:
-    key = headers.get("authorization", "").removeprefix("Bearer ").encode()
-    return content.replace(key, REDACTED.encode()) if len(key) > 3 else content
+def _seconds_in_words(text: str) -> float | None:
+    if not (match := _WAIT.search(text)):
+        return None
+    unit = match[2].lower()
+    return _seconds(match[1], _UNITS[unit.removesuffix("s") if len(unit) > 2 else unit])
+
+
+def _secrets(headers: Headers) -> list[str]:
+    """What must not be shown, although the server may echo it: keys, without the scheme that stands before them."""
+    values = (value.rpartition(" ")[2] for name, value in headers.multi_items() if name.lower() in SECRET_HEADERS)
+    return [value for value in values if len(value) > 3]
+
+
+def _masked(content: bytes, secrets: list[str]) -> bytes:
+    for secret in secrets:
+        content = content.replace(secret.encode(), REDACTED.encode())
+    return content
+
+
+def _masked_headers(headers: Headers, secrets: list[str]) -> Headers:
+    for secret in secrets:
+        headers = Headers((name, value.replace(secret, REDACTED)) for name, value in headers.multi_items())
+    return headers
 
 
 def _error_body(content: bytes) -> Any:
     """The `error` object of the body, else the decoded body, else its text."""
-    text = content.decode("utf-8", "replace").strip()
     try:
-        tree = json.loads(text)
-    except (ValueError, RecursionError):
-        return text[:_MESSAGE_CHARS] or None
-    if isinstance(tree, dict) and tree.get("error"):
-        return tree["error"]
-    return tree
+        tree = shallow(parse(content))
+    except APIResponseValidationError:
+        return content.decode("utf-8", "replace").strip()[:_MESSAGE_CHARS] or None
+    error = tree.get("error") if isinstance(tree, dict) else None
+    return error if error and isinstance(error, (dict, str)) else tree
 
 
 def _type_and_message(body: Any) -> tuple[str, str]:
+    """What decides the class, and the words for it: bounded, since patterns are looked for in them."""
+    kind: Any = ""
+    message: Any = body
     if isinstance(body, dict):
-        kind, message = body.get("type"), body.get("message") or body.get("detail") or body.get("msg")
-        text = message if isinstance(message, str) else "" if message is None else json.dumps(message)
-        return (kind if isinstance(kind, str) else ""), text
-    if isinstance(body, str):
-        return "", _page_title(body)
-    return "", "" if body is None else json.dumps(body)[:_MESSAGE_CHARS]
+        kind, message = body.get("type"), body.get("message") or body.get("detail") or body.get("msg") or ""
+    elif isinstance(body, str):
+        message = _page_title(body)
+    text = message if isinstance(message, str) else "" if message is None else json.dumps(message, ensure_ascii=False)
+    return (kind if isinstance(kind, str) else ""), text[:_MESSAGE_CHARS]
 
 
 def _page_title(text: str) -> str:

@@ -1,7 +1,7 @@
 """What chat completions answer: the whole answer, the chunks of a streamed one, and their parts.
 
 Open sets (`finish_reason`, `role`, `type`) are plain strings, every field but the key ones has a default, and fields
-that the SDK does not know stay readable as attributes.
+that the SDK does not know stay readable as attributes. Fields stand in the order in which openai's objects dump them.
 
 See: https://platform.kimi.ai/docs/api/chat
 """
@@ -16,17 +16,17 @@ from moonshot_async.types.model import Answer, Model, ModelDecoder
 class PromptTokensDetails(Model, kw_only=True, gc=False):
     """Where prompt tokens came from, in tokens."""
 
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
     audio_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cached_tokens: int | None = None
 
 
 class CompletionTokensDetails(Model, kw_only=True, gc=False):
     """What completion tokens were spent on, in tokens."""
 
-    reasoning_tokens: int | None = None
-    audio_tokens: int | None = None
     accepted_prediction_tokens: int | None = None
+    audio_tokens: int | None = None
+    reasoning_tokens: int | None = None
     rejected_prediction_tokens: int | None = None
 
 
@@ -58,16 +58,16 @@ class TopLogprob(Model, kw_only=True, gc=False):
     """A token that could have stood here, with its log probability."""
 
     token: str = ""
-    logprob: float = 0.0
     bytes: list[int] | None = None
+    logprob: float = 0.0
 
 
 class TokenLogprob(Model, kw_only=True, gc=False):
     """A token of the answer, its log probability, and the likeliest alternatives."""
 
     token: str = ""
-    logprob: float = 0.0
     bytes: list[int] | None = None
+    logprob: float = 0.0
     top_logprobs: list[TopLogprob] = msgspec.field(default_factory=list)
 
 
@@ -81,8 +81,8 @@ class Logprobs(Model, kw_only=True, gc=False):
 class FunctionCall(Model, kw_only=True, gc=False):
     """The function that a tool call names; `arguments` is JSON text as the model wrote it, not always valid."""
 
-    name: str = ""
     arguments: str = ""
+    name: str = ""
 
 
 class ToolCall(Model, kw_only=True, gc=False):
@@ -155,8 +155,8 @@ class ChatCompletion(Answer, kw_only=True, gc=False):
 class FunctionCallDelta(Model, kw_only=True, gc=False):
     """A fragment of a function call; `arguments` are to be appended."""
 
-    name: str | None = None
     arguments: str | None = None
+    name: str | None = None
 
 
 class ToolCallDelta(Model, kw_only=True, gc=False):
@@ -184,8 +184,8 @@ class ChunkChoice(Model, kw_only=True, gc=False):
     """The part of a chunk that belongs to one choice. The finish chunk carries `usage` here."""
 
     delta: ChoiceDelta = msgspec.field(default_factory=ChoiceDelta)
-    finish_reason: str | None = None
     index: int = 0
+    finish_reason: str | None = None
     logprobs: Logprobs | None = None
     usage: Usage | None = None
 

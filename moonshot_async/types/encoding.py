@@ -10,6 +10,7 @@ import msgspec
 
 from moonshot_async.errors import ConfigurationError
 from moonshot_async.types.chat import ChatCompletionMessage
+from moonshot_async.types.model import Model
 
 NotGiven: TypeAlias = msgspec.UnsetType
 NOT_GIVEN: Final = msgspec.UNSET
@@ -48,13 +49,13 @@ def to_json(value: object) -> bytes:
         return _encode(value)
     except UnicodeEncodeError as error:
         # Neither the text nor the exception that holds it goes on: it is a prompt.
-        problem = f"a text has a lone surrogate (U+{ord(error.object[error.start]):04X})"
+        problem = (
+            f"a text has a lone surrogate (U+{ord(error.object[error.start]):04X}). "
+            "Clean the text first, for example with text.encode('utf-8', 'replace').decode()"
+        )
     except RecursionError:
         problem = "the data is nested too deeply, or contains itself"
-    raise ConfigurationError(
-        f"The request cannot be encoded: {problem}. "
-        "Clean the text first, for example with text.encode('utf-8', 'replace').decode()."
-    )
+    raise ConfigurationError(f"The request cannot be encoded: {problem}.")
 
 
 def message_params(messages: object) -> list[Any]:
@@ -68,7 +69,18 @@ def message_params(messages: object) -> list[Any]:
             f"messages must be a list of messages, for example [{{'role': 'user', 'content': 'Hi'}}], "
             f"not {type(messages).__name__}"
         )
-    return [m.to_param() if isinstance(m, ChatCompletionMessage) else m for m in messages]
+    return [_message_param(message) for message in messages]
+
+
+def _message_param(message: Any) -> Any:
+    if isinstance(message, ChatCompletionMessage):
+        return message.to_param()
+    # A message put together by hand often holds the tool calls of a response.
+    calls = message.get("tool_calls") if isinstance(message, Mapping) else None
+    if isinstance(calls, (list, tuple)) and any(isinstance(call, Model) for call in calls):
+        plain = [call.model_dump(exclude_none=True) if isinstance(call, Model) else call for call in calls]
+        return {**message, "tool_calls": plain}
+    return message
 
 
 def _fields(body: msgspec.Struct) -> dict[str, Any]:
@@ -94,6 +106,8 @@ def _encodable(value: Any) -> Any:
     dump = getattr(value, "model_dump", None)
     if callable(dump):
         return dump(mode="json", exclude_unset=True)
+    if type(value) in (dict, list):
+        raise TypeError("the names in a JSON object must be text")  # it stands where a name does: values need no hook
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, Iterable):

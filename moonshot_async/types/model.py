@@ -16,14 +16,17 @@ from moonshot_async.errors import APIError, APIResponseValidationError
 
 T = TypeVar("T")
 _EXCERPT_CHARS = 2000
+# Error objects are cut below this depth: copying and pickling recurse.
+_ERROR_LEVELS = 32
 
 
 class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, repr_omit_defaults=True):
     """A response object. Fields that the SDK does not know are attributes too, and part of every dump."""
 
-    _extra: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    # Named in JSON as no server names a field: whatever comes under `_extra` is an unknown field like any other.
+    _extra: dict[str, Any] | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="<extra>")
 
-    if not TYPE_CHECKING:  # type checkers shall know the documented fields only
+    if not TYPE_CHECKING:  # pragma: no branch - type checkers shall know the documented fields only
 
         def __getattr__(self, name: str) -> Any:
             extra = self._extra
@@ -52,7 +55,7 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, repr_omit_
             left_out = value is None and (exclude_none or (exclude_unset and field.default is None))
             if not left_out and not field.name.startswith("_"):
                 out[field.encode_name] = _dump(value, exclude_unset, exclude_none)
-        return out | self.model_extra
+        return out | {name: value for name, value in self.model_extra.items() if not (exclude_none and value is None)}
 
     def model_dump_json(
         self, *, indent: int | None = None, exclude_unset: bool = False, exclude_none: bool = False
@@ -65,7 +68,7 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, repr_omit_
 class Answer(Model, kw_only=True):
     """A response object that is a whole answer of the API."""
 
-    _request_id: str | msgspec.UnsetType | None = msgspec.UNSET
+    _request_id: str | msgspec.UnsetType | None = msgspec.field(default=msgspec.UNSET, name="<request_id>")
 
     @property
     def request_id(self) -> str | None:
@@ -101,7 +104,7 @@ class ModelDecoder(Generic[T]):
         return self._forgiving(data)
 
     def _forgiving(self, data: bytes) -> T:
-        tree = _parse(data)
+        tree = parse(data)
         if isinstance(tree, dict) and tree.get("error"):
             raise error_event(tree["error"])
         try:
@@ -115,15 +118,30 @@ class ModelDecoder(Generic[T]):
 
 def error_event(error: object) -> APIError:
     """The exception for an error object that came where an answer was expected, inside a stream or with status 200."""
-    if isinstance(error, dict):
-        message = error.get("message")
+    body = shallow(error)
+    if isinstance(body, dict):
+        message = body.get("message")
         text = message if isinstance(message, str) and message else "The server sent an error."
     else:
-        text = str(error)[:_EXCERPT_CHARS]
-    return APIError(text, body=error)
+        text = str(body)
+    return APIError(text[:_EXCERPT_CHARS], body=body)
 
 
-def _parse(data: bytes) -> Any:
+def shallow(tree: Any, levels: int = _ERROR_LEVELS) -> Any:
+    """Plain data without what lies deeper than `levels`, so that an error that holds it can be copied and pickled."""
+    if isinstance(tree, dict):
+        return {name: shallow(value, levels - 1) for name, value in tree.items()} if levels else "…"
+    if isinstance(tree, list):
+        return [shallow(item, levels - 1) for item in tree] if levels else "…"
+    return tree
+
+
+def parse(data: bytes) -> Any:
+    """Decode JSON bytes to plain data, mended where other decoders would accept them.
+
+    Raises:
+        APIResponseValidationError: they are not JSON.
+    """
     for candidate in (data, _mend(data)):
         try:
             return msgspec.json.decode(candidate)
@@ -149,12 +167,8 @@ _SURROGATE = re.compile(
 def _mend(data: bytes) -> bytes:
     """Make JSON of bytes that other decoders accept: no BOM, valid UTF-8, lone surrogates replaced by U+FFFD."""
     text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").encode()
-    # A whole pair is 12 bytes long and stays; runs of escapes follow each other without a break, hence the loop.
-    previous = b""
-    while text != previous:
-        previous = text
-        text = _SURROGATE.sub(lambda m: m[0] if len(m[2]) == 12 else m[1] + b"\\ufffd", text)
-    return text
+    # A whole pair is 12 bytes long and stays.
+    return _SURROGATE.sub(lambda m: m[0] if len(m[2]) == 12 else m[1] + b"\\ufffd", text)
 
 
 class _Plan(msgspec.Struct):

@@ -1,0 +1,205 @@
+"""The exception tree: its shape, its defaults, and that all of it survives pickling and copying."""
+
+import copy
+import inspect
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import openai
+import pytest
+
+import moonshot_async
+from moonshot_async import errors
+from moonshot_async.errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseValidationError,
+    APIStatusError,
+    APITimeoutError,
+    Attempt,
+    ConfigurationError,
+    ContentFilterFinishReasonError,
+    LengthFinishReasonError,
+    MoonshotError,
+    ResponseTooLargeError,
+    StreamInterruptedError,
+)
+from moonshot_async.types.chat import ChatCompletion
+from moonshot_async.wire import Headers, Request, Response
+
+KEY = "sk-verysecretkey123"
+PROMPT = b"the prompt of somebody"
+REQUEST = Request("POST", "https://api.moonshot.cn/v1/x", Headers({"Authorization": f"Bearer {KEY}"}), PROMPT)
+PARTIAL = ChatCompletion(choices=[], id="c1")
+
+CLASSES = [cls for cls in vars(errors).values() if inspect.isclass(cls) and issubclass(cls, MoonshotError)]
+STATUS_CLASSES = [cls for cls in CLASSES if issubclass(cls, APIStatusError)]
+INSTANCES: list[MoonshotError] = [
+    MoonshotError("words"),
+    ConfigurationError("words"),
+    APIError("words", REQUEST, body={"type": "server_error", "code": 5}),
+    APIConnectionError(message="words", request=REQUEST),
+    APITimeoutError(REQUEST, message="words", clock="idle"),
+    StreamInterruptedError(message="words", request=REQUEST),
+    APIResponseValidationError(Response(200, {}, b"", request=REQUEST.redacted()), "<html>", message="words"),
+    ResponseTooLargeError(5),
+    LengthFinishReasonError(completion=PARTIAL),
+    ContentFilterFinishReasonError(completion=PARTIAL),
+    *(
+        cls("words", response=Response(cls.expected_status or 500, {"x-request-id": "r"}, request=REQUEST.redacted()))
+        for cls in STATUS_CLASSES
+    ),
+]
+
+PICKLE: list[Callable[[Any], Any]] = [
+    lambda error, protocol=protocol: pickle.loads(pickle.dumps(error, protocol))
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+]
+
+
+def test_there_is_an_instance_of_every_class() -> None:
+    assert {type(error) for error in INSTANCES} == set(CLASSES)
+
+
+@pytest.mark.parametrize("twin_of", [copy.copy, copy.deepcopy, *PICKLE])
+@pytest.mark.parametrize("error", INSTANCES, ids=lambda error: type(error).__name__)
+def test_every_error_survives_pickling_and_copying(error: MoonshotError, twin_of: Callable[[Any], Any]) -> None:
+    twin = twin_of(error)
+
+    assert twin is not error
+    assert type(twin) is type(error)
+    assert (str(twin), twin.args, twin.retryable) == (str(error), error.args, error.retryable)
+    assert vars(twin).keys() == vars(error).keys()
+    for name in ("message", "status_code", "body", "type", "code", "clock", "completion", "request_id", "max_bytes"):
+        assert getattr(twin, name, None) == getattr(error, name, None)
+
+
+@pytest.mark.parametrize("error", INSTANCES, ids=lambda error: type(error).__name__)
+def test_no_error_holds_the_key_or_the_prompt(error: MoonshotError) -> None:
+    request = getattr(error, "request", None)
+    shown: list[Any] = [str(error), repr(error), vars(error), pickle.dumps(error, 0)]
+    if request is not None:
+        shown += [dict(request.headers), request.body]
+        assert (request.method, request.url) == ("POST", "https://api.moonshot.cn/v1/x")
+        assert request.headers["authorization"] == "***"
+
+    text = " ".join(map(repr, shown))
+    assert KEY not in text
+    assert "somebody" not in text
+
+
+def test_what_was_added_later_survives_too() -> None:
+    error = APIError("words")
+    error.partial = PARTIAL
+    error.retryable = True
+    error.attempts = (Attempt(1, "APIConnectionError", 0.5),)
+    error.add_note("a note")
+
+    twin = pickle.loads(pickle.dumps(error))
+
+    assert (twin.partial, twin.retryable, twin.__notes__) == (PARTIAL, True, ["a note"])
+    assert repr(twin.attempts[0]) == repr(error.attempts[0])
+
+
+def test_the_docstring_draws_every_class() -> None:
+    drawing = errors.__doc__ or ""
+
+    for cls in CLASSES:
+        assert f" {cls.__name__} " in drawing, cls
+        assert getattr(moonshot_async, cls.__name__) is cls
+
+
+@pytest.mark.parametrize("cls", [cls for cls in CLASSES if hasattr(openai, cls.__name__)], ids=lambda cls: cls.__name__)
+def test_classes_have_the_parents_that_they_have_in_openai(cls: type) -> None:
+    theirs = getattr(openai, cls.__name__)
+    shared = {one.__name__ for one in CLASSES} & set(dir(openai))
+
+    assert {c.__name__ for c in theirs.__mro__} & shared <= {c.__name__ for c in cls.__mro__}
+    assert inspect.signature(cls).parameters.keys() <= inspect.signature(theirs).parameters.keys() | {
+        "clock",
+        "message",
+    }
+
+
+def test_the_tree_can_be_caught_by_its_branches() -> None:
+    assert issubclass(APITimeoutError, (APIConnectionError, TimeoutError))
+    assert issubclass(APITimeoutError, TimeoutError)
+    assert issubclass(StreamInterruptedError, APIConnectionError)
+    assert issubclass(ConfigurationError, ValueError)
+    assert issubclass(errors.ContentFilterError, errors.BadRequestError)
+    assert issubclass(errors.ContextLengthExceededError, errors.BadRequestError)
+    assert issubclass(errors.EngineOverloadedError, errors.RateLimitError)
+    assert issubclass(errors.QuotaExceededError, errors.RateLimitError)
+    assert not issubclass(ConfigurationError, APIError)
+
+
+def test_retryability_is_a_fact_of_the_class() -> None:
+    retryable = {cls.__name__ for cls in CLASSES if cls.retryable}
+
+    assert retryable == {
+        "APIConnectionError",
+        "APITimeoutError",
+        "EngineOverloadedError",
+        "InternalServerError",
+        "RateLimitError",
+    }
+
+
+@pytest.mark.parametrize(
+    ("clock", "retryable"),
+    [
+        ("connect", True),
+        ("read", True),
+        ("write", True),
+        ("total", False),
+        ("pool", False),
+        ("first_token", False),
+        ("idle", False),
+    ],
+)
+def test_a_timeout_is_retryable_where_no_answer_was_on_its_way(clock: Any, retryable: bool) -> None:
+    error = APITimeoutError(clock=clock)
+
+    assert (error.clock, error.retryable, str(error)) == (clock, retryable, "Request timed out.")
+
+
+def test_an_error_without_details_has_none() -> None:
+    error = APIError("words")
+
+    assert (error.message, error.request, error.body) == ("words", None, None)
+    assert (error.code, error.param, error.type, error.partial, error.attempts) == (None, None, None, None, ())
+    assert APIError("words", body="text").type is None
+    assert str(APIConnectionError()) == "Connection error."
+
+
+def test_the_fields_of_an_error_object_are_text() -> None:
+    error = APIError("words", body={"type": "t", "code": 5, "param": None})
+
+    assert (error.type, error.code, error.param) == ("t", "5", None)
+
+
+def test_a_validation_error_knows_its_response_where_there_is_one() -> None:
+    response = Response(203, {}, b"", request=REQUEST)
+    error = APIResponseValidationError(response, "body")
+
+    assert (error.response, error.status_code, error.body) == (response, 203, "body")
+    assert str(error) == "The answer is not what the API documents."
+    assert error.request is not None
+    assert error.request.body == b""
+    assert (APIResponseValidationError().response, APIResponseValidationError().status_code) == (None, 200)
+    assert str(ResponseTooLargeError(5)) == "The answer is larger than 5 bytes."
+
+
+def test_a_parsed_answer_that_was_cut_is_on_the_error() -> None:
+    assert LengthFinishReasonError(completion=PARTIAL).completion is PARTIAL
+    assert ContentFilterFinishReasonError().completion is None
+
+
+def test_an_attempt_says_what_happened_when() -> None:
+    attempt = Attempt(2, "RateLimitError 429", 0.25)
+    attempt.waited = 1.0
+
+    assert (attempt.number, attempt.waited) == (2, 1.0)
+    assert "RateLimitError 429" in repr(attempt)
+    assert "1.000" in repr(attempt)

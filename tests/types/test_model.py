@@ -1,0 +1,364 @@
+"""What the decoder forgives, what it refuses, and that nothing the server said is lost."""
+
+import copy
+import json
+import pickle
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moonshot_async.errors import APIError, APIResponseValidationError
+from moonshot_async.types.chat import ChatCompletion, decode_chunk, decode_completion
+from moonshot_async.types.model import ModelDecoder, error_event, excerpt
+
+UNKNOWN = {
+    "id": "c1",
+    "choices": [
+        {
+            "index": 0,
+            "finish_reason": "tool_calls",
+            "message": {
+                "role": "assistant",
+                "content": "",
+                "mood": "calm",
+                "tool_calls": [
+                    {
+                        "index": 0,
+                        "id": "f:0",
+                        "type": "function",
+                        "function": {"name": "f", "arguments": "{}", "strict": True},
+                    }
+                ],
+            },
+            "stop_reason": 7,
+            "logprobs": {"content": [{"token": "a", "logprob": -1.5, "top_logprobs": [], "rank": 1}], "offset": 3},
+        }
+    ],
+    "created": 1,
+    "model": "kimi-k3",
+    "object": "chat.completion",
+    "usage": {
+        "completion_tokens": 1,
+        "prompt_tokens": 2,
+        "total_tokens": 3,
+        "prompt_tokens_details": {"cached_tokens": 1, "image_tokens": 5},
+        "cached_tokens": 1,
+        "cost": 0.5,
+    },
+    "timings": {"ms": [1, None]},
+}
+
+
+def encoded(data: object) -> bytes:
+    return json.dumps(data).encode()
+
+
+def completion_with_id(text: bytes) -> str:
+    return decode_completion(b'{"choices":[],"id":"' + text + b'"}').id
+
+
+def test_unknown_fields_are_attributes_at_every_level() -> None:
+    completion: Any = decode_completion(encoded(UNKNOWN))
+
+    choice = completion.choices[0]
+    call = choice.message.tool_calls[0]
+    assert completion.timings == {"ms": [1, None]}
+    assert (choice.stop_reason, choice.message.mood, call.index, call.function.strict) == (7, "calm", 0, True)
+    assert (choice.logprobs.offset, choice.logprobs.content[0].rank) == (3, 1)
+    assert (completion.usage.cost, completion.usage.prompt_tokens_details.image_tokens) == (0.5, 5)
+    assert completion.model_extra == {"timings": {"ms": [1, None]}}
+
+
+def test_unknown_fields_are_part_of_every_dump() -> None:
+    completion = decode_completion(encoded(UNKNOWN))
+
+    assert completion.to_dict() == UNKNOWN
+    assert json.loads(completion.to_json()) == UNKNOWN
+    assert json.loads(completion.model_dump_json(exclude_none=True)) == UNKNOWN
+    assert completion.model_dump()["choices"][0]["message"]["tool_calls"][0]["index"] == 0
+
+
+def test_unknown_fields_survive_pickling_and_copying_and_count_in_a_comparison() -> None:
+    completion: Any = decode_completion(encoded(UNKNOWN))
+    other = decode_completion(encoded({**UNKNOWN, "timings": {}}))
+
+    for twin in (pickle.loads(pickle.dumps(completion)), copy.copy(completion), copy.deepcopy(completion)):
+        assert twin == completion
+        assert twin.to_dict() == UNKNOWN
+        assert twin.choices[0].message.mood == "calm"
+    assert completion != other
+
+
+def test_a_field_that_nobody_sent_is_an_attribute_error_that_names_it() -> None:
+    completion: Any = decode_completion(encoded(UNKNOWN))
+    plain: Any = decode_completion(b'{"choices":[]}')
+
+    with pytest.raises(AttributeError, match="ChatCompletion has no field 'moood'"):
+        _ = completion.moood
+    with pytest.raises(AttributeError, match="ChatCompletion has no field 'mood'"):
+        _ = plain.mood
+    assert plain.model_extra == {}
+
+
+def test_fields_named_like_our_own_are_unknown_fields_like_any_other() -> None:
+    body = {"choices": [], "_extra": 5, "_request_id": "forged"}
+
+    completion = decode_completion(encoded(body))
+
+    assert completion.request_id is None
+    assert completion.model_extra == {"_extra": 5, "_request_id": "forged"}
+    assert completion.to_dict()["_extra"] == 5
+
+
+def test_null_fields_are_left_out_where_a_dump_is_asked_to() -> None:
+    completion = decode_completion(b'{"choices":[],"x":null,"y":{"z":null}}')
+
+    assert completion.model_dump()["x"] is None
+    assert "usage" in completion.model_dump()
+    assert completion.to_dict()["x"] is None
+    assert "usage" not in completion.to_dict()
+    assert completion.model_dump(exclude_none=True) == {
+        "id": "",
+        "choices": [],
+        "created": 0,
+        "model": "",
+        "object": "chat.completion",
+        "y": {"z": None},
+    }
+
+
+def test_json_text_is_compact_or_indented() -> None:
+    completion = decode_completion(b'{"choices":[],"model":"\xe4\xbd\xa0"}')
+
+    assert completion.to_json(indent=None).startswith('{"id":"","choices":[],"created":0,"model":"你"')
+    assert completion.to_json().startswith('{\n  "id": "",\n  "choices": [],\n  "created": 0')
+    assert completion.model_dump_json(indent=1).startswith('{\n "id": ""')
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        (rb"\ud83c", "\ufffd"),
+        (rb"a\uD83Cb", "a\ufffdb"),
+        (rb"\udf89", "\ufffd"),
+        (rb"\ud83c\ud83c\udf89\udf89", "\ufffd🎉\ufffd"),
+        (rb"\ud83c\udf89\ud83c", "🎉\ufffd"),
+        (rb"\ud83c\\udf89", "\ufffd\\udf89"),
+        (rb"\\ud83c\ud83c", "\\ud83c\ufffd"),
+        (rb"\\\ud83c", "\\\ufffd"),
+        (rb"\\\\ud83c \ud83c", "\\\\ud83c \ufffd"),
+        (rb"\n\ud83c\n", "\n\ufffd\n"),
+    ],
+)
+def test_a_lone_surrogate_becomes_a_replacement_character_and_all_else_stays(sent: bytes, meant: str) -> None:
+    assert completion_with_id(sent) == meant
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8") | st.sampled_from('\\ud83c"🎉\n')))
+def test_any_text_that_was_escaped_comes_back_as_it_was(text: str) -> None:
+    body = encoded({"choices": [], "id": text, "unknown": text})
+
+    completion: Any = decode_completion(body)
+
+    assert completion.id == completion.unknown == text
+
+
+@given(st.text(alphabet=st.characters() | st.sampled_from('\\u\ud83c\udf89"')))
+def test_any_text_with_lone_surrogates_is_read_with_each_of_them_replaced(text: str) -> None:
+    meant = re.sub(
+        "[\ud800-\udfff]", "\ufffd", text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    )
+
+    assert decode_completion(encoded({"choices": [], "id": text})).id == meant
+
+
+def test_a_byte_order_mark_and_invalid_utf8_are_forgiven() -> None:
+    assert decode_completion(b'\xef\xbb\xbf{"choices":[],"id":"x"}') == ChatCompletion(choices=[], id="x")
+    assert completion_with_id(b"a\xff\xed\xa0\x80b") == "a\ufffd\ufffd\ufffd\ufffdb"
+
+
+def test_nulls_stand_for_defaults() -> None:
+    chunk = decode_chunk(
+        b'{"id":null,"created":null,"object":null,"choices":[{"index":null,"delta":null},'
+        b'{"index":1,"delta":{"tool_calls":null,"content":null,"role":null}}]}'
+    )
+    completion = decode_completion(
+        b'{"choices":[{"message":{"role":null,"content":null,"tool_calls":[{"id":null,"type":null,"function":'
+        b'{"name":null,"arguments":null}}]}}],"usage":{"prompt_tokens":null}}'
+    )
+
+    assert (chunk.id, chunk.created, chunk.object) == ("", 0, "chat.completion.chunk")
+    assert (chunk.choices[0].index, chunk.choices[0].delta.content) == (0, None)
+    assert chunk.choices[1].delta.tool_calls is None
+    message = completion.choices[0].message
+    assert message.role == "assistant"
+    assert message.tool_calls is not None
+    call = message.tool_calls[0]
+    assert (call.id, call.type, call.function.name, call.function.arguments) == ("", "function", "", "")
+    assert completion.usage is not None
+    assert completion.usage.prompt_tokens == 0
+
+
+def test_numbers_with_a_fraction_are_whole_where_whole_ones_are_meant() -> None:
+    completion = decode_completion(b'{"choices":[],"created":1794200000.75,"usage":{"total_tokens":3.0}}')
+
+    assert completion.created == 1794200000
+    assert completion.usage is not None
+    assert completion.usage.total_tokens == 3
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"  ",
+        b"null",
+        b"5",
+        b"[]",
+        b"{}",
+        b"{",
+        b'"text"',
+        b"<html><body>Bad gateway</body></html>",
+        b'{"choices":null}',
+        b'{"choices":{}}',
+        b'{"choices":[null]}',
+        b'{"choices":["x"]}',
+        b'{"choices":[{"message":null}]}',
+        b'{"choices":[],"id":5}',
+        b'{"choices":[],"created":"soon"}',
+        b'{"choices":[],"created":NaN}',
+        b'{"choices":[],"created":1e999}',
+        b'{"choices":[],"created":' + b"1" * 10_000 + b"}",
+        b'{"choices":[],"x":' + b"1" * 10_000 + b"}",
+        b'{"choices":[],"usage":[{}]}',
+        b'{"choices":[{"message":{"tool_calls":{}}}]}',
+        b'{"choices":[{"message":{"content":{"text":"x"}}}]}',
+        b"[" * 200_000,
+        b"[" * 200_000 + b"]" * 200_000,
+        b'{"choices":[],"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}",
+        b'{"a":' * 200_000 + b"1" + b"}" * 200_000,
+        b'{"choices":[],"id":"' + b"\\" * 200_001 + b'"}',
+    ],
+    ids=lambda body: body[:24].decode() + f"({len(body)})",
+)
+def test_what_is_no_answer_is_one_kind_of_error(body: bytes) -> None:
+    with pytest.raises(APIResponseValidationError) as caught:
+        decode_completion(body)
+
+    error = caught.value
+    assert str(error).startswith("The answer is not what the API documents: ")
+    assert error.body == excerpt(body)
+    assert len(excerpt(body)) <= 2000
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    assert not error.retryable
+
+
+@given(
+    st.binary()
+    | st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda s: (
+            st.lists(s)
+            | st.dictionaries(st.sampled_from(["choices", "delta", "usage", "message", "tool_calls", "x"]), s)
+        ),
+    ).map(encoded)
+)
+def test_no_body_raises_anything_else(body: bytes) -> None:
+    for decode in (decode_completion, decode_chunk):
+        try:
+            decode(body)
+        except APIError:
+            pass
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "it is empty"),
+        (b" <!doctype html>", "it is an HTML page"),
+        (b"Bad gateway", "it is not valid JSON"),
+        (b'{"choices":[],"id":5}', "Expected `str`, got `int` - at `$.id`"),
+    ],
+)
+def test_the_error_says_what_came_instead(body: bytes, says: str) -> None:
+    with pytest.raises(APIResponseValidationError, match="documents: ") as caught:
+        decode_completion(body)
+
+    assert says in str(caught.value)
+
+
+def test_an_error_object_in_place_of_an_answer_is_raised_with_the_words_of_the_server() -> None:
+    with pytest.raises(APIError, match=r"^stream failed$") as caught:
+        decode_chunk(b'{"error": {"type": "server_error", "message": "stream failed", "code": 7, "param": "n"}}')
+
+    error = caught.value
+    assert type(error) is APIError
+    assert (error.type, error.code, error.param) == ("server_error", "7", "n")
+    assert isinstance(error.body, dict)
+    assert error.body["message"] == "stream failed"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"error": "boom"}', "boom"),
+        (b'{"error": "b\\ud83com"}', "b\ufffdom"),
+        (b'{"error": 5, "choices": []}', "5"),
+        (b'{"error": {"type": "server_error"}}', "The server sent an error."),
+        (b'{"error": {"message": ["x"]}}', "The server sent an error."),
+        (b'{"error": {"message": "' + b"x" * 5000 + b'"}}', "x" * 2000),
+        (b'{"error": "' + b"x" * 5000 + b'"}', "x" * 2000),
+    ],
+)
+def test_an_error_in_any_other_shape_is_raised_too(body: bytes, message: str) -> None:
+    with pytest.raises(APIError) as caught:
+        decode_completion(body)
+
+    assert type(caught.value) is APIError
+    assert str(caught.value) == caught.value.message == message
+
+
+@pytest.mark.parametrize("body", [b'{"error": null, "choices": []}', b'{"error": "", "choices": []}'])
+def test_an_empty_error_beside_an_answer_says_nothing(body: bytes) -> None:
+    assert decode_completion(body).choices == []
+
+
+@pytest.mark.parametrize("levels", [50, 500, 5000])
+def test_an_error_object_of_any_depth_can_be_copied_pickled_and_printed(levels: int) -> None:
+    tree: object = "x"
+    for level in range(levels):
+        tree = [tree] if level % 2 else {"a": tree}
+
+    error = error_event({"message": "deep", "code": tree})
+
+    for twin in (copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
+        assert (twin.message, twin.code, twin.body) == ("deep", error.code, error.body)
+    assert "…" in repr(error.body)
+
+
+def test_other_types_than_our_structs_decode_too() -> None:
+    assert ModelDecoder(list[int])(b"[1]") == [1]
+    assert ModelDecoder(dict[str, str])(b'{"a":"\\ud83c"}') == {"a": "\ufffd"}
+    with pytest.raises(APIResponseValidationError, match="Expected `int`"):
+        ModelDecoder(list[int])(b'["x"]')
+
+
+def test_a_struct_of_the_caller_follows_its_own_rules() -> None:
+    class Point(msgspec.Struct):
+        x: int
+
+    assert ModelDecoder(Point)(b'{"x":1,"unknown":2}') == Point(1)
+    assert ModelDecoder(Point)(b'\xef\xbb\xbf{"x":1,"unknown":2}') == Point(1)
+
+
+def test_models_are_equal_by_value_and_show_what_they_hold() -> None:
+    one, two = decode_completion(b'{"choices":[],"id":"a"}'), ChatCompletion(choices=[], id="a")
+
+    assert one == two
+    assert one != ChatCompletion(choices=[], id="b")
+    assert repr(one) == "ChatCompletion(id='a', choices=[])"
