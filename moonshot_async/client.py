@@ -1,7 +1,9 @@
 """`AsyncMoonshot`: settings in, a transport and middleware composed, the API's sections out."""
 
+import copy
 import os
-import platform
+import sys
+import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
@@ -17,6 +19,7 @@ from moonshot_async.middleware import Handler, Middleware
 from moonshot_async.middleware.log import Log
 from moonshot_async.middleware.retry import DEFAULT_MAX_RETRIES, Retry
 from moonshot_async.pipeline import Pipeline, compose, exchange
+from moonshot_async.resources.call import checked_method, checked_path
 from moonshot_async.transports import Transport
 from moonshot_async.types.encoding import NOT_GIVEN, NotGiven, to_json
 from moonshot_async.types.model import ModelDecoder
@@ -32,6 +35,7 @@ ApiKey: TypeAlias = str | Callable[[], Awaitable[str]]
 
 _BASE_URLS: Final[dict[str, str]] = {"cn": "https://api.moonshot.cn/v1", "intl": "https://api.moonshot.ai/v1"}
 _KEY_VARIABLES: Final = ("MOONSHOT_API_KEY", "KIMI_API_KEY")
+_PYTHON: Final = ".".join(map(str, sys.version_info[:3]))
 
 
 class AsyncMoonshot:
@@ -52,10 +56,13 @@ class AsyncMoonshot:
         default_query: added to the query of every request.
         transport: instead of `AiohttpTransport()`; closed with the client.
         middleware: your own, outermost first. `Retry`, `limits` and `Log` follow inside yours, in this order; to stand
-            elsewhere put `Retry(…)` or `Log()` into the list yourself.
+            elsewhere put `Retry(…)` or `Log()` into the list yourself. A `Retry` of yours counts, not `max_retries`.
+        organization, project: ignored; programs written for the openai package pass them.
+        http_client: nothing but None: an HTTP client of another package cannot be used, see `transport`.
 
     Raises:
         ConfigurationError: a key, URL or option cannot work. The message never shows the key.
+        TypeError: `http_client` is given, or `max_retries` is no whole number.
 
     See: https://platform.kimi.ai/docs/api/overview
     """
@@ -73,17 +80,28 @@ class AsyncMoonshot:
         default_query: Mapping[str, object] | None = None,
         transport: Transport | None = None,
         middleware: Sequence[Middleware] | None = None,
+        organization: object = None,
+        project: object = None,
+        http_client: None = None,
     ) -> None:
+        if http_client is not None:
+            raise TypeError(
+                "http_client cannot be used here: pass transport=AiohttpTransport(...), or your own Transport"
+            )
+        by_region = _region_url(region)
         self._api_key = _checked_key(api_key)
-        self._base_url = _checked_url(base_url or os.environ.get("MOONSHOT_BASE_URL") or _region_url(region))
+        self._base_url = _checked_url(base_url or os.environ.get("MOONSHOT_BASE_URL") or by_region)
         self._timeout = DEFAULT_TIMEOUT if isinstance(timeout, msgspec.UnsetType) else Timeout.of(timeout)
-        self._retry = Retry(max_retries)
+        self._middleware = tuple(middleware or ())
+        own = [layer for layer in self._middleware if isinstance(layer, Retry)]
+        self._retry = own[0] if own else Retry(max_retries)
         self._limits = limits
         self._default_headers = dict(default_headers or {})
         self._default_query = dict(default_query or {})
-        self._middleware = tuple(middleware or ())
+        if transport is None:
+            _warn_of_plain_http(self._base_url)
         self._transport = _default_transport() if transport is None else transport
-        self._closed = False
+        self._life = _Life()
         self._pipeline = self._build()
 
     def with_options(
@@ -101,19 +119,27 @@ class AsyncMoonshot:
     ) -> Self:
         """A client with some settings changed that shares this one's connections; closing either closes both.
 
-        `default_headers` and `default_query` are laid over those of this client.
+        `default_headers` and `default_query` are laid over those of this client; `max_retries` goes to the `Retry` of
+        its `middleware`, where it has one.
         """
-        return type(self)(
+        layers = self._middleware if middleware is None else middleware
+        if not isinstance(max_retries, msgspec.UnsetType):
+            layers = [_with_retries(layer, max_retries) if isinstance(layer, Retry) else layer for layer in layers]
+        if base_url:
+            _warn_of_plain_http(_checked_url(base_url))
+        other = type(self)(
             api_key=self._api_key if api_key is None else api_key,
             base_url=base_url or (self._base_url if region is None else _region_url(region)),
             timeout=self._timeout if isinstance(timeout, msgspec.UnsetType) else timeout,
             max_retries=self.max_retries if isinstance(max_retries, msgspec.UnsetType) else max_retries,
             limits=self._limits if isinstance(limits, msgspec.UnsetType) else limits,
-            default_headers={**self._default_headers, **(default_headers or {})},
+            default_headers=_laid_over(self._default_headers, default_headers or {}),
             default_query={**self._default_query, **(default_query or {})},
             transport=self._transport,
-            middleware=self._middleware if middleware is None else middleware,
+            middleware=layers,
         )
+        other._life = self._life
+        return other
 
     copy = with_options
 
@@ -167,13 +193,13 @@ class AsyncMoonshot:
             body: bytes, or anything that has a JSON form.
 
         Raises:
-            ConfigurationError: the path is a URL, or has characters that no path has.
+            ConfigurationError: the path is a URL or leads out of the base URL, or the method is none.
             APIError: in all its kinds.
         """
         content = body if isinstance(body, bytes) else b"" if body is None else to_json(body)
         request = self._pipeline.request(
-            method.upper(),
-            _checked_path(path),
+            checked_method(method),
+            checked_path(path),
             content,
             extra_headers=extra_headers,
             extra_query=extra_query,
@@ -184,12 +210,12 @@ class AsyncMoonshot:
         return await self._pipeline.fetch(request, ModelDecoder(response_type))
 
     def is_closed(self) -> bool:
-        """Whether `aclose` was called on this client."""
-        return self._closed
+        """Whether `aclose` was called, on this client or on one that shares its connections."""
+        return self._life.closed
 
     async def aclose(self) -> None:
         """Close all connections; calls and streams still running raise `APIConnectionError`. May be repeated."""
-        self._closed = True
+        self._life.closed = True
         await self._transport.aclose()
 
     async def close(self) -> None:
@@ -214,7 +240,7 @@ class AsyncMoonshot:
         headers = {
             "Accept": "application/json",
             "Content-Type": "application/json",
-            "User-Agent": f"moonshot-async/{__version__} python/{platform.python_version()}",
+            "User-Agent": f"moonshot-async/{__version__} python/{_PYTHON}",
         }
         layers = list(self._middleware)
         if not any(isinstance(layer, Retry) for layer in layers):
@@ -236,13 +262,21 @@ class AsyncMoonshot:
         )
 
 
+class _Life:
+    """What clients that share connections share besides."""
+
+    closed = False
+
+
 class _Authorize:
-    """Asks for the key before each sending, so that a retry uses a fresh one."""
+    """Asks for the key before each sending, so that a retry uses a fresh one; a header of the caller's goes first."""
 
     def __init__(self, api_key: Callable[[], Awaitable[str]]) -> None:
         self._api_key = api_key
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
+        if "authorization" in request.headers:
+            return await call_next(request)
         key = _clean_key(await self._api_key(), "the api_key function")
         return await call_next(request.replace(headers=request.headers.merged({"Authorization": f"Bearer {key}"})))
 
@@ -252,6 +286,17 @@ def _default_transport() -> Transport:
     from moonshot_async.transports.aiohttp import AiohttpTransport
 
     return AiohttpTransport()
+
+
+def _laid_over(under: Mapping[str, str | None], over: Mapping[str, str | None]) -> dict[str, str | None]:
+    names = {name.lower() for name in over}
+    return {**{name: value for name, value in under.items() if name.lower() not in names}, **over}
+
+
+def _with_retries(layer: Retry, max_retries: int) -> Retry:
+    changed = copy.copy(layer)
+    changed.max_retries = Retry(max_retries).max_retries
+    return changed
 
 
 def _checked_key(api_key: ApiKey | None) -> ApiKey:
@@ -288,7 +333,7 @@ def _region_url(region: str | None) -> str:
 
 
 def _checked_url(url: object) -> str:
-    text = str(url).rstrip("/")
+    text = str(url).strip().rstrip("/")
     try:
         parts = urlsplit(text)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -296,14 +341,27 @@ def _checked_url(url: object) -> str:
         usable = False
     if not usable or not text.isprintable() or " " in text:
         raise ConfigurationError(f"base_url must be an http(s) URL such as {_BASE_URLS['intl']}")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if parts.username is not None or "?" in text or "#" in text:
         raise ConfigurationError("base_url must not have a user, a query or a fragment; see default_query")
     return text
 
 
-def _checked_path(path: str) -> str:
-    if "://" in path or path.startswith("//"):
-        raise ConfigurationError("path must lie below the base URL: the key is for that host only; see base_url")
-    if not path.isprintable() or " " in path or ".." in path.split("?")[0].split("/"):
-        raise ConfigurationError(f"path {path!r} has parts that no path has")
-    return path if path.startswith("/") else f"/{path}"
+def _warn_of_plain_http(url: str) -> None:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "https" or host == "localhost" or host.endswith(".localhost") or _is_loopback(host):
+        return
+    warnings.warn(
+        f"base_url is plain http to {host}: the key and every prompt travel readable for all on the way. Use https, or "
+        'silence this with warnings.filterwarnings("ignore", message="base_url is plain http").',
+        stacklevel=3,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    from ipaddress import ip_address
+
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,8 +1,8 @@
 """What every call of every resource takes."""
 
 from collections.abc import Mapping
-from typing import TypedDict
-from urllib.parse import quote
+from typing import Any, Final, TypedDict
+from urllib.parse import quote, unquote
 
 from moonshot_async.clocks import Timeout
 from moonshot_async.errors import ConfigurationError
@@ -33,6 +33,22 @@ class BodyOptions(CallOptions, total=False):
     extra_body: Mapping[str, object] | None
 
 
+_OPTIONS: Final = frozenset(CallOptions.__annotations__)
+
+
+def check_options(options: Mapping[str, Any], *, call: str) -> None:
+    """Refuse keywords that are none of `CallOptions`.
+
+    Raises:
+        TypeError: names the first one.
+    """
+    for name in options:
+        if name not in _OPTIONS:
+            raise TypeError(
+                f"{call}() got an unexpected keyword argument {name!r}; it takes {', '.join(sorted(_OPTIONS))}"
+            )
+
+
 def path_segment(value: str, name: str) -> str:
     """Escape an id for use in a path.
 
@@ -42,3 +58,28 @@ def path_segment(value: str, name: str) -> str:
     if not isinstance(value, str) or not value.strip() or value in (".", ".."):
         raise ConfigurationError(f"{name} must be a non-empty id, not {value!r}")
     return quote(value, safe="")
+
+
+def checked_method(method: str) -> str:
+    """An HTTP method in upper case.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if not (isinstance(method, str) and method.isascii() and method.isalpha()):
+        raise ConfigurationError(f"method must be one of HTTP's, such as 'GET', not {method!r}")
+    return method.upper()
+
+
+def checked_path(path: str) -> str:
+    """A path that stays below the base URL, with a slash in front.
+
+    Raises:
+        ConfigurationError: it is a URL, leads out of the base URL, or has characters that no path has.
+    """
+    place = unquote(path.partition("?")[0])
+    if "://" in place or place.startswith("//"):
+        raise ConfigurationError("path must lie below the base URL: the key is for that host only; see base_url")
+    if not path.isprintable() or " " in path or "#" in path or "\\" in place or ".." in place.split("/"):
+        raise ConfigurationError(f"path {path!r} has parts that no path has")
+    return path if path.startswith("/") else f"/{path}"

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal, Unpack, overload
 
-import msgspec
-
 from moonshot_async.accumulate import ChatAccumulator
 from moonshot_async.chat_stream import ChatStreamManager
 from moonshot_async.pipeline import Pipeline
@@ -109,12 +107,8 @@ def _split(params: dict[str, Any], stream: object, *, call: str) -> tuple[dict[s
     if call == "stream" and "stream" in params:
         raise TypeError("stream() got an unexpected keyword argument 'stream': it always streams")
     request = build(CompletionRequest, params, call=call)
-    if _given(request.thinking) and _given(request.reasoning_effort):
+    if request.thinking and request.reasoning_effort:
         raise TypeError("thinking and reasoning_effort exclude each other: K2.x takes thinking, K3 reasoning_effort")
     request.messages = message_params(request.messages)
     request.stream = stream
     return options, encode(request, extra_body)
-
-
-def _given(value: object) -> bool:
-    return value is not None and not isinstance(value, msgspec.UnsetType)

@@ -7,7 +7,7 @@ from typing import Unpack
 
 from moonshot_async.errors import NotFoundError
 from moonshot_async.pipeline import Pipeline
-from moonshot_async.resources.call import CallOptions, path_segment
+from moonshot_async.resources.call import CallOptions, check_options, path_segment
 from moonshot_async.resources.listing import Listing
 from moonshot_async.types.models import ModelInfo, ModelList, decode_model, decode_models
 
@@ -23,6 +23,8 @@ class Models:
 
         See: https://platform.kimi.ai/docs/api/models
         """
+
+        check_options(options, call="list")
 
         async def fetch() -> ModelList:
             return await self._pipeline.fetch(self._pipeline.request("GET", "/models", **options), decode_models)
@@ -40,12 +42,16 @@ class Models:
 
         See: https://platform.kimi.ai/docs/api/models
         """
-        path = f"/models/{path_segment(model, 'model')}"
+        check_options(options, call="retrieve")
+        pipeline = self._pipeline
+        single = pipeline.request("GET", f"/models/{path_segment(model, 'model')}", **options)
         try:
-            return await self._pipeline.fetch(self._pipeline.request("GET", path, **options), decode_model)
+            return await pipeline.fetch(single, decode_model)
         except NotFoundError as error:
             missing = error
-        async for info in self.list(**options):
+        # One call to the caller, hence one deadline for both requests.
+        every = pipeline.request("GET", "/models", **options).replace(deadline=single.deadline)
+        for info in await pipeline.fetch(every, decode_models):
             if info.id == model:
                 return info
         raise missing
