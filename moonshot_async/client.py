@@ -3,23 +3,21 @@
 import copy
 import os
 import sys
-import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar, Unpack, overload
 
 import msgspec
 
 from moonshot_async import __version__
 from moonshot_async.clocks import DEFAULT_TIMEOUT, Timeout
-from moonshot_async.errors import ConfigurationError
 from moonshot_async.middleware import Handler, Middleware
 from moonshot_async.middleware.log import Log
 from moonshot_async.middleware.retry import DEFAULT_MAX_RETRIES, Retry
 from moonshot_async.pipeline import Pipeline, compose, exchange
-from moonshot_async.resources.call import checked_method, checked_path
+from moonshot_async.resources.call import CallOptions, check_options, checked_method, checked_path
+from moonshot_async.settings import ApiKey, Region, checked_key, checked_url, clean_key, region_url, warn_of_plain_http
 from moonshot_async.transports import Transport
 from moonshot_async.types.encoding import NOT_GIVEN, NotGiven, to_json
 from moonshot_async.types.model import ModelDecoder
@@ -30,11 +28,6 @@ if TYPE_CHECKING:
     from moonshot_async.resources.models import Models
 
 T = TypeVar("T")
-Region: TypeAlias = Literal["cn", "intl"]
-ApiKey: TypeAlias = str | Callable[[], Awaitable[str]]
-
-_BASE_URLS: Final[dict[str, str]] = {"cn": "https://api.moonshot.cn/v1", "intl": "https://api.moonshot.ai/v1"}
-_KEY_VARIABLES: Final = ("MOONSHOT_API_KEY", "KIMI_API_KEY")
 _PYTHON: Final = ".".join(map(str, sys.version_info[:3]))
 
 
@@ -88,9 +81,9 @@ class AsyncMoonshot:
             raise TypeError(
                 "http_client cannot be used here: pass transport=AiohttpTransport(...), or your own Transport"
             )
-        by_region = _region_url(region)
-        self._api_key = _checked_key(api_key)
-        self._base_url = _checked_url(base_url or os.environ.get("MOONSHOT_BASE_URL") or by_region)
+        by_region = region_url(region)
+        self._api_key = checked_key(api_key)
+        self._base_url = checked_url(base_url or os.environ.get("MOONSHOT_BASE_URL") or by_region)
         self._timeout = DEFAULT_TIMEOUT if isinstance(timeout, msgspec.UnsetType) else Timeout.of(timeout)
         self._middleware = tuple(middleware or ())
         own = [layer for layer in self._middleware if isinstance(layer, Retry)]
@@ -99,7 +92,7 @@ class AsyncMoonshot:
         self._default_headers = dict(default_headers or {})
         self._default_query = dict(default_query or {})
         if transport is None:
-            _warn_of_plain_http(self._base_url)
+            warn_of_plain_http(self._base_url)
         self._transport = _default_transport() if transport is None else transport
         self._life = _Life()
         self._pipeline = self._build()
@@ -126,10 +119,10 @@ class AsyncMoonshot:
         if not isinstance(max_retries, msgspec.UnsetType):
             layers = [_with_retries(layer, max_retries) if isinstance(layer, Retry) else layer for layer in layers]
         if base_url:
-            _warn_of_plain_http(_checked_url(base_url))
+            warn_of_plain_http(checked_url(base_url))
         other = type(self)(
             api_key=self._api_key if api_key is None else api_key,
-            base_url=base_url or (self._base_url if region is None else _region_url(region)),
+            base_url=base_url or (self._base_url if region is None else region_url(region)),
             timeout=self._timeout if isinstance(timeout, msgspec.UnsetType) else timeout,
             max_retries=self.max_retries if isinstance(max_retries, msgspec.UnsetType) else max_retries,
             limits=self._limits if isinstance(limits, msgspec.UnsetType) else limits,
@@ -172,17 +165,25 @@ class AsyncMoonshot:
         """How often a request that failed for a passing reason is sent again."""
         return self._retry.max_retries
 
+    @overload
+    async def request(
+        self, method: str, path: str, *, response_type: type[T], body: object = ..., **options: Unpack[CallOptions]
+    ) -> T: ...
+
+    @overload
+    async def request(
+        self, method: str, path: str, *, response_type: Any = ..., body: object = ..., **options: Unpack[CallOptions]
+    ) -> Any: ...
+
     async def request(
         self,
         method: str,
         path: str,
         *,
-        response_type: type[T] | Any = Any,
+        response_type: Any = Any,
         body: object = None,
-        extra_headers: Mapping[str, str | None] | None = None,
-        extra_query: Mapping[str, object] | None = None,
-        timeout: Timeout | float | NotGiven | None = NOT_GIVEN,
-    ) -> T | Any:
+        **options: Unpack[CallOptions],
+    ) -> Any:
         """Call an endpoint that the SDK does not know, with everything that it does for those it knows.
 
         Args:
@@ -196,14 +197,13 @@ class AsyncMoonshot:
             ConfigurationError: the path is a URL or leads out of the base URL, or the method is none.
             APIError: in all its kinds.
         """
+        check_options(options, call="request")
         content = body if isinstance(body, bytes) else b"" if body is None else to_json(body)
         request = self._pipeline.request(
             checked_method(method),
             checked_path(path),
             content,
-            extra_headers=extra_headers,
-            extra_query=extra_query,
-            timeout=timeout,
+            **options,
         )
         if response_type is bytes:
             return await self._pipeline.read(request, await self._pipeline.open(request))
@@ -277,7 +277,7 @@ class _Authorize:
     async def __call__(self, request: Request, call_next: Handler) -> Response:
         if "authorization" in request.headers:
             return await call_next(request)
-        key = _clean_key(await self._api_key(), "the api_key function")
+        key = clean_key(await self._api_key(), "the api_key function")
         return await call_next(request.replace(headers=request.headers.merged({"Authorization": f"Bearer {key}"})))
 
 
@@ -297,71 +297,3 @@ def _with_retries(layer: Retry, max_retries: int) -> Retry:
     changed = copy.copy(layer)
     changed.max_retries = Retry(max_retries).max_retries
     return changed
-
-
-def _checked_key(api_key: ApiKey | None) -> ApiKey:
-    if callable(api_key):
-        return api_key
-    if api_key is not None:
-        return _clean_key(api_key, "api_key")
-    for variable in _KEY_VARIABLES:
-        if value := os.environ.get(variable):
-            return _clean_key(value, variable)
-    raise ConfigurationError(
-        "No API key: set the environment variable MOONSHOT_API_KEY, or pass api_key=. "
-        "Keys are made at https://platform.kimi.ai (region intl) and https://platform.kimi.com (region cn)."
-    )
-
-
-def _clean_key(key: object, source: str) -> str:
-    """A key that can stand in a header. What is wrong with it is told without showing it."""
-    if not isinstance(key, str):
-        raise ConfigurationError(f"{source} must be text, not {type(key).__name__}")
-    key = key.strip()
-    if not key:
-        raise ConfigurationError(f"{source} is empty: it must hold an API key, which begins with 'sk-'")
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigurationError(f"{source} has characters that no API key has: was something else pasted with it?")
-    return key
-
-
-def _region_url(region: str | None) -> str:
-    try:
-        return _BASE_URLS[region or "cn"]
-    except KeyError:
-        raise ConfigurationError(f"region must be 'cn' or 'intl', not {region!r}") from None
-
-
-def _checked_url(url: object) -> str:
-    text = str(url).strip().rstrip("/")
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        usable = False
-    if not usable or not text.isprintable() or " " in text:
-        raise ConfigurationError(f"base_url must be an http(s) URL such as {_BASE_URLS['intl']}")
-    if parts.username is not None or "?" in text or "#" in text:
-        raise ConfigurationError("base_url must not have a user, a query or a fragment; see default_query")
-    return text
-
-
-def _warn_of_plain_http(url: str) -> None:
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme == "https" or host == "localhost" or host.endswith(".localhost") or _is_loopback(host):
-        return
-    warnings.warn(
-        f"base_url is plain http to {host}: the key and every prompt travel readable for all on the way. Use https, or "
-        'silence this with warnings.filterwarnings("ignore", message="base_url is plain http").',
-        stacklevel=3,
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    from ipaddress import ip_address
-
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

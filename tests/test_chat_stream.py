@@ -11,7 +11,8 @@ from openai.lib.streaming.chat import ChatCompletionStreamState as OpenAIState
 from openai.types.chat import ChatCompletionChunk as OpenAIChunk
 
 from moonshot_async import AsyncMoonshot, ChatCompletionStreamState, MemoryTransport, Request, Response
-from moonshot_async.chat_stream import ChatStream, ChatStreamEvent, ContentDeltaEvent
+from moonshot_async.chat_events import ChatStreamEvent, ContentDeltaEvent
+from moonshot_async.chat_stream import ChatStream
 from moonshot_async.errors import APIError, StreamInterruptedError
 from moonshot_async.types.chat import decode_chunk
 

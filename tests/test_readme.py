@@ -14,7 +14,7 @@ from typing import Any, get_args
 import pytest
 
 from moonshot_async import DEFAULT_TIMEOUT, AsyncMoonshot, Timeout, errors
-from moonshot_async.chat_stream import ChatStreamEvent, LogprobsEvent, LogprobsKind
+from moonshot_async.chat_events import ChatStreamEvent, LogprobsEvent, LogprobsKind
 from moonshot_async.fake import FakeMoonshot
 
 ROOT = Path(__file__).parent.parent

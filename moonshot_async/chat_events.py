@@ -1,0 +1,189 @@
+"""The events that a streamed answer is told in, each known by its `type`.
+
+Text so far is joined when an event is asked for it, so that the cost of a chunk does not grow with the answer.
+"""
+
+import json
+from typing import Any, Literal, TypeAlias
+
+from moonshot_async.accumulate import ChatAccumulator, Text, ToolCallState
+from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk, TokenLogprob, Usage
+
+
+class ChunkEvent:
+    """A chunk as it came. `snapshot` is the completion so far, at the moment it is asked for."""
+
+    __slots__ = ("_answer", "chunk")
+    type: Literal["chunk"] = "chunk"
+
+    def __init__(self, chunk: ChatCompletionChunk, answer: ChatAccumulator) -> None:
+        self.chunk = chunk
+        self._answer = answer
+
+    @property
+    def snapshot(self) -> ChatCompletion:
+        completion = self._answer.partial()
+        assert completion is not None, "a chunk came"
+        return completion
+
+
+class _TextDelta:
+    """A piece of text. `snapshot` is the whole text up to and with this piece."""
+
+    __slots__ = ("_length", "_text", "choice", "delta")
+
+    def __init__(self, delta: str, text: Text, choice: int) -> None:
+        self.delta = delta
+        self.choice = choice
+        self._text = text
+        self._length = text.length
+
+    @property
+    def snapshot(self) -> str:
+        return self._text.prefix(self._length)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(delta={self.delta!r})"
+
+
+class ContentDeltaEvent(_TextDelta):
+    """A piece of the answer's text."""
+
+    __slots__ = ()
+    type: Literal["content.delta"] = "content.delta"
+    parsed: Any = None
+
+
+class ReasoningDeltaEvent(_TextDelta):
+    """A piece of the reasoning."""
+
+    __slots__ = ()
+    type: Literal["reasoning.delta"] = "reasoning.delta"
+
+
+class RefusalDeltaEvent(_TextDelta):
+    """A piece of a refusal."""
+
+    __slots__ = ()
+    type: Literal["refusal.delta"] = "refusal.delta"
+
+
+class ContentDoneEvent:
+    """The text of a choice is complete."""
+
+    __slots__ = ("choice", "content", "parsed")
+    type: Literal["content.done"] = "content.done"
+
+    def __init__(self, content: str, choice: int) -> None:
+        self.content = content
+        self.parsed: Any = None
+        self.choice = choice
+
+
+class ReasoningDoneEvent:
+    """The reasoning of a choice is complete."""
+
+    __slots__ = ("choice", "reasoning")
+    type: Literal["reasoning.done"] = "reasoning.done"
+
+    def __init__(self, reasoning: str, choice: int) -> None:
+        self.reasoning = reasoning
+        self.choice = choice
+
+
+class RefusalDoneEvent:
+    """The refusal of a choice is complete."""
+
+    __slots__ = ("choice", "refusal")
+    type: Literal["refusal.done"] = "refusal.done"
+
+    def __init__(self, refusal: str, choice: int) -> None:
+        self.refusal = refusal
+        self.choice = choice
+
+
+class ToolCallDeltaEvent:
+    """A piece of the arguments of a tool call; `arguments` is the text so far."""
+
+    __slots__ = ("_length", "_text", "arguments_delta", "choice", "index", "name")
+    type: Literal["tool_calls.function.arguments.delta"] = "tool_calls.function.arguments.delta"
+    parsed_arguments: Any = None
+
+    def __init__(self, call: ToolCallState, delta: str, length: int, choice: int) -> None:
+        self.name = call.name
+        self.index = call.position
+        self.arguments_delta = delta
+        self.choice = choice
+        self._text = call.arguments
+        self._length = length
+
+    @property
+    def arguments(self) -> str:
+        return self._text.prefix(self._length)
+
+
+class ToolCallDoneEvent:
+    """A tool call is complete. `parsed_arguments` is their JSON value, None where they are not valid JSON."""
+
+    __slots__ = ("arguments", "choice", "id", "index", "name", "parsed_arguments")
+    type: Literal["tool_calls.function.arguments.done"] = "tool_calls.function.arguments.done"
+
+    def __init__(self, call: ToolCallState, choice: int) -> None:
+        whole = call.tool_call()
+        self.id = whole.id
+        self.name = whole.function.name
+        self.index = call.position
+        self.arguments = whole.function.arguments
+        self.choice = choice
+        try:
+            self.parsed_arguments: Any = json.loads(self.arguments)
+        except (ValueError, RecursionError):
+            self.parsed_arguments = None
+
+
+LogprobsKind: TypeAlias = Literal[
+    "logprobs.content.delta", "logprobs.content.done", "logprobs.refusal.delta", "logprobs.refusal.done"
+]
+
+
+class LogprobsEvent:
+    """Log probabilities of new tokens (`….delta`), or of all of a choice (`….done`)."""
+
+    __slots__ = ("_known", "_length", "choice", "content", "refusal", "type")
+
+    def __init__(self, kind: LogprobsKind, new: list[TokenLogprob], known: list[TokenLogprob], choice: int) -> None:
+        self.type: LogprobsKind = kind
+        self.choice = choice
+        self.content = new if "content" in kind else []
+        self.refusal = new if "refusal" in kind else []
+        self._known = known
+        self._length = len(known)
+
+    @property
+    def snapshot(self) -> list[TokenLogprob]:
+        return self._known[: self._length]
+
+
+class UsageEvent:
+    """The tokens that the answer cost so far; the last one counts."""
+
+    __slots__ = ("usage",)
+    type: Literal["usage"] = "usage"
+
+    def __init__(self, usage: Usage) -> None:
+        self.usage = usage
+
+
+ChatStreamEvent: TypeAlias = (
+    ChunkEvent
+    | ContentDeltaEvent
+    | ContentDoneEvent
+    | ReasoningDeltaEvent
+    | ReasoningDoneEvent
+    | RefusalDeltaEvent
+    | RefusalDoneEvent
+    | ToolCallDeltaEvent
+    | ToolCallDoneEvent
+    | LogprobsEvent
+    | UsageEvent
+)

@@ -1,0 +1,87 @@
+"""The settings of a client: read from arguments and environment, and refused before any I/O where they cannot work."""
+
+import os
+import warnings
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from moonshot_async.errors import ConfigurationError
+
+Region: TypeAlias = Literal["cn", "intl"]
+ApiKey: TypeAlias = str | Callable[[], Awaitable[str]]
+
+_BASE_URLS: Final[dict[str, str]] = {"cn": "https://api.moonshot.cn/v1", "intl": "https://api.moonshot.ai/v1"}
+_KEY_VARIABLES: Final = ("MOONSHOT_API_KEY", "KIMI_API_KEY")
+
+
+def checked_key(api_key: ApiKey | None) -> ApiKey:
+    """The key of the caller, else of the environment; a function that will return one goes through."""
+    if callable(api_key):
+        return api_key
+    if api_key is not None:
+        return clean_key(api_key, "api_key")
+    for variable in _KEY_VARIABLES:
+        if value := os.environ.get(variable):
+            return clean_key(value, variable)
+    raise ConfigurationError(
+        "No API key: set the environment variable MOONSHOT_API_KEY, or pass api_key=. "
+        "Keys are made at https://platform.kimi.ai (region intl) and https://platform.kimi.com (region cn)."
+    )
+
+
+def clean_key(key: object, source: str) -> str:
+    """A key that can stand in a header. What is wrong with it is told without showing it."""
+    if not isinstance(key, str):
+        raise ConfigurationError(f"{source} must be text, not {type(key).__name__}")
+    key = key.strip()
+    if not key:
+        raise ConfigurationError(f"{source} is empty: it must hold an API key, which begins with 'sk-'")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigurationError(f"{source} has characters that no API key has: was something else pasted with it?")
+    return key
+
+
+def region_url(region: str | None) -> str:
+    """Where the API of a region is."""
+    try:
+        return _BASE_URLS[region or "cn"]
+    except KeyError:
+        raise ConfigurationError(f"region must be 'cn' or 'intl', not {region!r}") from None
+
+
+def checked_url(url: object) -> str:
+    """A base URL without a slash at its end."""
+    text = str(url).strip().rstrip("/")
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or not text.isprintable() or " " in text:
+        raise ConfigurationError(f"base_url must be an http(s) URL such as {_BASE_URLS['intl']}")
+    if parts.username is not None or "?" in text or "#" in text:
+        raise ConfigurationError("base_url must not have a user, a query or a fragment; see default_query")
+    return text
+
+
+def warn_of_plain_http(url: str) -> None:
+    """Warn when a key would travel unencrypted to another machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "https" or host == "localhost" or host.endswith(".localhost") or _is_loopback(host):
+        return
+    warnings.warn(
+        f"base_url is plain http to {host}: the key and every prompt travel readable for all on the way. Use https, or "
+        'silence this with warnings.filterwarnings("ignore", message="base_url is plain http").',
+        stacklevel=3,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    from ipaddress import ip_address
+
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
