@@ -58,7 +58,7 @@ def exchange(transport: Transport) -> Handler:
 
 async def _refusal(request: Request, response: Response) -> APIStatusError:
     """Read what an error answer says, as far as it goes: its status says enough."""
-    content = b""
+    content = bytearray()
     clocks = BodyClocks(request, events=False)
     try:
         while len(content) < _ERROR_BODY_BYTES and (piece := await response.body.read(clocks.next_deadline())):
@@ -67,7 +67,7 @@ async def _refusal(request: Request, response: Response) -> APIStatusError:
         pass
     finally:
         response.close()
-    return status_error(request, response, content[:_ERROR_BODY_BYTES])
+    return status_error(request, response, bytes(content[:_ERROR_BODY_BYTES]))
 
 
 class Pipeline:
@@ -131,9 +131,7 @@ class Pipeline:
         try:
             answer = decode(content)
         except APIError as error:
-            error.request = request.redacted()
-            if isinstance(error, APIResponseValidationError):
-                error.response = response
+            _completed(error, request, response)
             raise
         if isinstance(answer, Answer):
             answer._request_id = request_id_of(response.headers)
@@ -151,9 +149,8 @@ class Pipeline:
                 size += len(piece)
                 if size > self._max_body_bytes:
                     raise ResponseTooLargeError(self._max_body_bytes)
-        except MoonshotError as error:
-            if isinstance(error, APIError):
-                error.request = request.redacted()
+        except APIError as error:
+            error.request = request.redacted()
             raise
         except TimeoutError:
             pass
@@ -191,10 +188,7 @@ class Pipeline:
             decode(content)
         except APIError as described:
             error = described
-        error.request = request.redacted()
-        if isinstance(error, APIResponseValidationError):
-            error.response = response
-        return error
+        return _completed(error, request, response)
 
     def _url(self, path: str, extra_query: Mapping[str, object] | None) -> str:
         if extra_query is None and (url := self._urls.get(path)):
@@ -207,6 +201,14 @@ class Pipeline:
         if extra_query is None and len(self._urls) < 64:
             self._urls[path] = url
         return url
+
+
+def _completed(error: APIError, request: Request, response: Response) -> APIError:
+    """Say in an error what was asked and what came; both without key and prompt."""
+    error.request = response.request = request.redacted()
+    if isinstance(error, APIResponseValidationError):
+        error.response = response
+    return error
 
 
 def _query_items(query: Mapping[str, object]) -> Iterable[tuple[str, str]]:

@@ -17,7 +17,6 @@ from moonshot_async.clocks import BodyClocks
 from moonshot_async.errors import (
     APIError,
     APIResponseValidationError,
-    MoonshotError,
     StreamInterruptedError,
 )
 from moonshot_async.sse import SSEDecoder
@@ -93,7 +92,7 @@ class Stream(Generic[T]):
 class _Source(Generic[T]):
     """The response of a stream, and how far it has been read."""
 
-    __slots__ = ("clocks", "decode", "decoder", "done", "error", "events", "progress", "request", "response")
+    __slots__ = ("begun", "clocks", "decode", "decoder", "done", "error", "events", "progress", "request", "response")
 
     def __init__(self, response: Response, request: Request, decode: ModelDecoder[T], progress: Progress[T]) -> None:
         self.response = response
@@ -104,8 +103,9 @@ class _Source(Generic[T]):
         self.clocks = BodyClocks(request, events=True)
         # An iterator, so that a generator that takes over goes on where the one before it stopped.
         self.events: Iterator[tuple[str, bytes]] = iter(())
+        self.begun = False
         self.done = False
-        self.error: MoonshotError | None = None
+        self.error: APIError | None = None
 
     def __del__(self) -> None:
         self.response.close()
@@ -116,15 +116,23 @@ class _Source(Generic[T]):
                 message="The stream was closed before its end: leaving `async for` early closes it.",
                 request=self.request,
             )
+            # A generator that is suspended among them shall find none.
+            for _ in self.events:
+                pass
         self.response.close()
 
     async def more(self) -> bool:
         """Read until there are events; False when the body ended and the answer is whole."""
+        if self.error is not None:
+            raise self.error
+        if self.begun:
+            # The idle clock starts here: the time that a consumer takes for its items is not held against the server.
+            self.clocks.event_seen()
         while True:
             try:
                 data = await self.response.body.read(self.clocks.next_deadline())
                 events = self.decoder.feed_raw(data)
-            except MoonshotError as error:
+            except APIError as error:
                 raise self.failed(error) from error.__cause__
             except TimeoutError:
                 data = None
@@ -133,15 +141,16 @@ class _Source(Generic[T]):
             if not data:
                 return self._ended()
             if events:
-                self.clocks.event_seen()
+                self.begun = True
                 self.events = iter(events)
                 return True
 
     def _ended(self) -> bool:
         # A last `[DONE]` whose blank line is missing is as good as one that has it.
-        if self.decoder.pending and self.decoder.feed_raw(b"\n\n") != [("message", b"[DONE]")]:
-            raise self.interrupted("in the middle of an event")
-        if not self.progress.finished:
+        if self.decoder.pending:
+            if [data.strip() for _, data in self.decoder.feed_raw(b"\n\n")] != [b"[DONE]"]:
+                raise self.interrupted("in the middle of an event")
+        elif not self.progress.finished:
             raise self.interrupted("before the answer was complete")
         self.done = True
         return False
@@ -165,17 +174,16 @@ class _Source(Generic[T]):
         try:
             while left > 0 and (data := await body.read(deadline)):
                 left -= len(data)
-        except (MoonshotError, TimeoutError):
+        except (APIError, TimeoutError):
             pass  # The answer is complete; the connection is not worth an error.
 
-    def interrupted(self, where: str) -> MoonshotError:
+    def interrupted(self, where: str) -> APIError:
         return self.failed(StreamInterruptedError(message=f"The stream broke off: it ended {where}."))
 
-    def failed(self, error: MoonshotError) -> MoonshotError:
+    def failed(self, error: APIError) -> APIError:
         """Complete an error with what is known here, and remember it for whoever asks again."""
-        if isinstance(error, APIError):
-            error.request = self.request.redacted()
-            error.partial = self.progress.partial()
+        error.request = self.request.redacted()
+        error.partial = self.progress.partial()
         self.error = error
         return error
 
@@ -199,7 +207,7 @@ async def _items(source: _Source[T]) -> AsyncGenerator[T, None]:
                 if source.not_an_item(name, data, problem):
                     await source.drain()
                     return
-            if not await source.more():
+            if source.done or not await source.more():
                 return
     finally:
         source.close()

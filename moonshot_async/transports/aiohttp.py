@@ -7,14 +7,16 @@ See: https://docs.aiohttp.org/en/stable/client_reference.html
 """
 
 import asyncio
+import select
 import ssl
 import time
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-from aiohttp.payload import Payload
+from aiohttp.payload import BytesPayload, Payload
 
 from moonshot_async.clocks import timeout_error
 from moonshot_async.errors import APIConnectionError, APIError, Clock, ConfigurationError, StreamInterruptedError
@@ -26,7 +28,8 @@ from moonshot_async.wire import Request, Response
 _NO_CLOCKS: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 # Larger bodies are written piece by piece, under the write clock.
 _LARGE_BODY: Final = 64 * 1024
-_CLOSED: Final = "the client was closed"
+# Windows has none, and finds out later what lies in a socket.
+_POLL: Final = getattr(select, "poll", None)
 
 
 class AiohttpTransport:
@@ -107,13 +110,11 @@ class AiohttpTransport:
                 raise
             problem = wait.problem()
         except Exception as error:  # noqa: BLE001  # whatever aiohttp raises is told in our words
-            problem = _connection_error(error, request)
+            problem = wait.problem() if wait.withdrawn() else _connection_error(error, request)
         else:
-            if not wait.stopped:
+            if not wait.withdrawn():
                 body = _Body(raw, state.watch)
                 return Response(raw.status, raw.headers, body, request=request)
-            # The cancellation was swallowed on its way; the answer is late all the same.
-            task.uncancel()
             raw.close()
             problem = wait.problem()
         finally:
@@ -128,16 +129,18 @@ class AiohttpTransport:
         states, self._loops = list(self._loops.values()), {}
         running = asyncio.get_running_loop()
         for state in states:
-            state.watch.close()
             if state.loop is running:
-                await state.session.close()
+                await state.aclose()
+            elif state.loop.is_running():
+                state.loop.call_soon_threadsafe(state.abandon)
             else:
                 state.abandon()
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> "_Loop":
         for key, state in list(self._loops.items()):
             if state.loop.is_closed():
-                self._loops.pop(key).abandon()
+                state.abandon()
+                self._loops.pop(key, None)
         state = self._loops[id(loop)] = _Loop(loop, self._options, self._read_buffer_bytes)
         return state
 
@@ -163,28 +166,48 @@ class _Loop:
             # Compressed events would wait in the compressor; and a bound on bytes should bound what was sent.
             headers={"Accept-Encoding": "identity"},
         )
+        # aiohttp: it would send a GET again on its own; how often something is sent is for the retry middleware to say.
+        self.session._retry_connection = False
+        # `asyncio.run` finishes open generators before it closes its loop; a dropped one is finished by the loop.
+        self._end = _closing(self.session, self.watch)
+        try:
+            self._end.__anext__().send(None)
+        except StopIteration:
+            pass
+
+    async def aclose(self) -> None:
+        """Close everything, in this loop."""
+        await self._end.aclose()
 
     def abandon(self) -> None:
-        """Let go of a session whose loop is not the running one: its connections cannot be waited for."""
+        """Close what can be closed without waiting, of a loop that is not the running one or is closed."""
+        if not self.loop.is_closed():
+            self.watch.close()
         connector = self.session.connector
-        self.session.detach()
         if connector is not None:
             connector._close()  # aiohttp: the part of close() that does not wait
 
 
+async def _closing(session: aiohttp.ClientSession, watch: Watch) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        watch.close()
+        await session.close()
+
+
 class _Connector(aiohttp.TCPConnector):
-    """A connector that tells the clocks apart, and gives out no connection on which something lies unread."""
+    """A connector that tells the clocks apart, gives out no connection on which something lies unread, and cuts."""
 
     def __init__(self, heads: "dict[asyncio.Task[Any], _HeadWait]", options: dict[str, Any]) -> None:
         super().__init__(**options)
         self._heads = heads
 
-    # The three methods below are aiohttp's own seams, called by connect().
+    # The methods below are aiohttp's own seams: three called by connect(), two at the end of a connection.
 
     async def _get(self, key: Any, traces: Any) -> Any:
         while (connection := await super()._get(key, traces)) is not None:
-            protocol = connection.protocol
-            if protocol is not None and not protocol.should_close:
+            if not _spoilt(connection.protocol):
                 break
             # Bytes that arrived while nobody had asked anything must not become the next answer.
             connection.close()
@@ -202,6 +225,20 @@ class _Connector(aiohttp.TCPConnector):
         protocol = await super()._create_connection(req, traces, timeout)
         wait.start("read")
         return protocol
+
+    def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
+        if self._loop.is_closed():
+            return
+        should_close = should_close or protocol.should_close
+        if should_close:
+            # Closing would first send what is left to a peer that may never read it, and wait for TLS's farewell.
+            protocol.abort()
+        super()._release(key, protocol, should_close=should_close)
+
+    def _close(self, *, abort_ssl: bool = False) -> Any:
+        for protocol in self._acquired:
+            protocol.abort()
+        return super()._close(abort_ssl=abort_ssl)
 
     def _current(self) -> "_HeadWait":
         task = asyncio.current_task()
@@ -246,6 +283,12 @@ class _HeadWait:
         self.closed = True
         self.expire()
 
+    def withdrawn(self) -> bool:
+        """Whether the call was stopped although something else came of it; then its cancellation is taken back."""
+        if self.stopped:
+            self.task.uncancel()
+        return self.stopped
+
     def problem(self) -> APIError:
         """Why the call was stopped."""
         if self.closed:
@@ -256,13 +299,14 @@ class _HeadWait:
 class _Body:
     """The body of a response while aiohttp receives it."""
 
-    __slots__ = ("_content", "_ended", "_raw", "_watch", "deadline")
+    __slots__ = ("_content", "_ended", "_late", "_raw", "_watch", "deadline")
 
     def __init__(self, raw: aiohttp.ClientResponse, watch: Watch) -> None:
         self._raw = raw
         self._content = raw.content
         self._watch = watch
-        self._ended: APIError | None = None
+        self._ended: APIError | TimeoutError | None = None
+        self._late: float | None = None
         self.deadline: float | None = None
 
     async def read(self, deadline: float | None = None) -> bytes:
@@ -280,17 +324,15 @@ class _Body:
                 return await content.readany()
             finally:
                 self._watch.remove(self)
-        except (_ExpiredError, _ClosedError) as error:
-            expired = isinstance(error, _ExpiredError)
-            self._ended = _interrupted("it timed out" if expired else _CLOSED)
+        except _ExpiredError:
+            self._ended = TimeoutError()
+        except _ClosedError:
+            self._ended = _interrupted("the client was closed")
         except Exception as error:  # noqa: BLE001  # whatever aiohttp raises is told in our words
-            expired = False
-            self._ended = _interrupted(_describe(error))
+            self._ended = _interrupted("the client was closed" if self._watch.closed else _describe(error))
         # What arrived before a fault is still good. aiohttp: read_nowait() would raise instead.
         if rest := content._read_nowait(-1):
             return rest
-        if expired:
-            raise TimeoutError
         raise self._ended
 
     def close(self) -> None:
@@ -300,9 +342,16 @@ class _Body:
         elif not loop.is_closed():
             # Dropped in another thread, by the garbage collector for instance.
             loop.call_soon_threadsafe(self._raw.close)
+        elif connection := self._raw.connection:
+            connection.close()
 
     def expire(self) -> None:
-        self._content.set_exception(_ExpiredError())
+        # A loop that was held up sees bytes and timer in the same turn. The bytes win, unless they did so before and
+        # the deadline has not moved since: a flood shall not outrun the deadline of the call.
+        if self._content._buffer and self._late != self.deadline:
+            self._late = self.deadline
+        else:
+            self._content.set_exception(_ExpiredError())
 
     def fail(self) -> None:
         self._content.set_exception(_ClosedError())
@@ -316,16 +365,14 @@ class _ClosedError(Exception):
     """Put into a body's reader when the transport is closed under it."""
 
 
-class _LargeBody(Payload):
+class _LargeBody(BytesPayload):
     """A body that is written piece by piece, under the write clock; the read clock starts when it is out."""
 
     def __init__(self, data: bytes, wait: _HeadWait) -> None:
-        super().__init__(data)
+        # Not that of BytesPayload, which warns of large bodies because it writes them at once.
+        Payload.__init__(self, data)
         self._size = len(data)
         self._wait = wait
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return self._value.decode(encoding, errors)  # type: ignore[no-any-return]  # aiohttp types the value as Any
 
     async def write(self, writer: Any) -> None:
         self._wait.start("write")
@@ -344,6 +391,22 @@ def _payload(request: Request, wait: _HeadWait) -> Any:
     return request.body if len(request.body) <= _LARGE_BODY else _LargeBody(request.body, wait)
 
 
+def _spoilt(protocol: Any) -> bool:
+    """Whether anything came over a connection while it was idle: a whole message, the beginning of one, or its end."""
+    if protocol.should_close:
+        return True
+    if _POLL is not None:
+        poll = _POLL()
+        poll.register(protocol.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        if poll.poll(0):
+            return True
+    # aiohttp: a parser that is told of the end gives the message that has begun. The next call gets a new parser.
+    try:
+        return protocol._parser.feed_eof() is not None
+    except Exception:  # noqa: BLE001  # something has begun that is no message
+        return True
+
+
 def _interrupted(reason: str) -> StreamInterruptedError:
     return StreamInterruptedError(message=f"The answer broke off: {reason}.")
 
@@ -354,25 +417,32 @@ def _connection_error(error: Exception, request: Request) -> APIError:
     cause = getattr(error, "os_error", error)
     if isinstance(cause, OSError) and cause.errno is not None:
         result.__cause__ = OSError(cause.errno, cause.strerror)
+    # An address that cannot be used, or a proxy that says no, says so every time.
+    result.retryable = not isinstance(error, (ValueError, aiohttp.ClientHttpProxyError))
     return result
 
 
 def _describe(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"the server's certificate was refused: {error.certificate_error}"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"the name {error.host} was not found"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"no connection to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "the server closed the connection without an answer"
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return "the connection was closed before the body was complete"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if isinstance(error, RuntimeError):
-        return _CLOSED
-    return f"the answer is not valid HTTP ({type(error).__name__})"
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return f"the server's certificate was refused: {error.certificate_error}"
+        case aiohttp.ClientConnectorDNSError():
+            return f"the name {error.host} was not found"
+        case aiohttp.ClientConnectorError():
+            return f"no connection to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+        case aiohttp.ServerDisconnectedError():
+            return "the server closed the connection without an answer"
+        case aiohttp.ClientPayloadError():
+            return "the connection was closed before the body was complete"
+        case aiohttp.ClientHttpProxyError():
+            return f"the proxy answered with status {error.status}"
+        case aiohttp.ClientResponseError():
+            return "the answer is not valid HTTP"
+        case OSError() if error.strerror:
+            return error.strerror
+        case ValueError():
+            return "the address cannot be used"
+    return f"the connection was closed ({type(error).__name__})"
 
 
 FITS: type[Transport] = AiohttpTransport

@@ -1,12 +1,19 @@
 """A transport without a network: the server is an async function in this process."""
 
+import math
 import time
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from moonshot_async.clocks import timeout_error
 from moonshot_async.errors import APIConnectionError, APIError, Clock, StreamInterruptedError
 from moonshot_async.transports import Transport, closed_error
-from moonshot_async.wire import ByteStream, Request, Response
+from moonshot_async.wire import ByteStream, PieceStream, Request, Response
+
+if TYPE_CHECKING:
+    from anyio import CancelScope
+
+T = TypeVar("T")
 
 
 class MemoryTransport:
@@ -21,23 +28,18 @@ class MemoryTransport:
 
     def __init__(self, app: Callable[[Request], Awaitable[Response]]) -> None:
         self._app = app
-        self._closed = False
+        self._waits = _Waits()
 
     async def send(self, request: Request) -> Response:
-        if self._closed:
+        waits = self._waits
+        if waits.closed:
             raise closed_error(request)
         deadline, clock = _head_deadline(request)
         problem: APIError
         try:
-            if deadline is None:
-                response = await self._app(request)
-            else:
-                import anyio
-
-                with anyio.fail_after(max(0.0, deadline - time.monotonic())):
-                    response = await self._app(request)
+            response = await waits.until(deadline, self._app(request))
         except TimeoutError:
-            problem = timeout_error(request, clock, " before an answer came")
+            problem = closed_error(request) if waits.closed else timeout_error(request, clock, " before an answer came")
         except OSError as error:
             problem = APIConnectionError(
                 message=f"Connection error: {str(error) or type(error).__name__}.", request=request
@@ -45,11 +47,12 @@ class MemoryTransport:
         else:
             length = response.headers.get("content-length", "")
             expected = int(length) if length.isdecimal() else None
-            return Response(response.status, response.headers, _Body(response.body, expected), request=request)
+            return Response(response.status, response.headers, _Body(response.body, expected, waits), request=request)
         raise problem
 
     async def aclose(self) -> None:
-        self._closed = True
+        """End the calls and the reads that wait; they, and all later ones, raise `APIConnectionError`."""
+        self._waits.close()
 
 
 def _head_deadline(request: Request) -> tuple[float | None, Clock]:
@@ -61,32 +64,82 @@ def _head_deadline(request: Request) -> tuple[float | None, Clock]:
     return request.deadline, "total"
 
 
+class _Waits:
+    """What waits for the app, so that closing the transport can end it."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._scopes: set[CancelScope] = set()
+
+    async def until(self, deadline: float | None, waiting: Awaitable[T]) -> T:
+        """Await `waiting`.
+
+        Raises:
+            TimeoutError: the deadline (`time.monotonic`) passed, or the transport was closed.
+        """
+        # anyio is imported late: programs with a network never come here.
+        import anyio
+
+        due = math.inf if deadline is None else anyio.current_time() + max(0.0, deadline - time.monotonic())
+        scope = anyio.CancelScope(deadline=due)
+        self._scopes.add(scope)
+        try:
+            with scope:
+                return await waiting
+        finally:
+            self._scopes.discard(scope)
+        raise TimeoutError
+
+    def close(self) -> None:
+        self.closed = True
+        for scope in self._scopes:
+            scope.cancel()
+
+
 class _Body:
     """The app's body, with the faults of a connection told as a connection tells them."""
 
-    def __init__(self, body: ByteStream, expected: int | None) -> None:
+    def __init__(self, body: ByteStream, expected: int | None, waits: _Waits) -> None:
         self._body = body
         self._missing = expected
+        self._waits = waits
+        self._ended: APIError | TimeoutError | None = None
 
     async def read(self, deadline: float | None = None) -> bytes:
-        problem: APIError
+        if self._ended is None:
+            data = await self._read(deadline)
+            if self._ended is None:
+                return data
+        raise self._ended
+
+    async def _read(self, deadline: float | None) -> bytes:
+        """Read, and take note of what went wrong."""
+        data = b""
         try:
-            data = await self._body.read(deadline)
+            # What lies in memory never waits.
+            if isinstance(self._body, PieceStream):
+                data = await self._body.read(deadline)
+            elif not self._waits.closed:
+                data = await self._waits.until(None, self._body.read(deadline))
         except TimeoutError:
-            raise
+            self._ended = TimeoutError()
         except OSError as error:
-            problem = StreamInterruptedError(message=f"The connection broke: {str(error) or type(error).__name__}.")
-        else:
-            if self._missing is None:
-                return data
+            self._ended = _interrupted(str(error) or type(error).__name__)
+        if self._waits.closed:
+            self._ended = _interrupted("the client was closed")
+        elif self._missing is not None and self._ended is None:
             self._missing -= len(data)
-            if data or self._missing <= 0:
-                return data
-            problem = StreamInterruptedError(message=f"The connection ended {self._missing} bytes before the body did.")
-        raise problem
+            if not data and self._missing > 0:
+                self._ended = _interrupted(f"the connection ended {self._missing} bytes before the body did")
+        return data
 
     def close(self) -> None:
+        self._ended = self._ended or _interrupted("it was closed")
         self._body.close()
+
+
+def _interrupted(reason: str) -> StreamInterruptedError:
+    return StreamInterruptedError(message=f"The answer broke off: {reason}.")
 
 
 FITS: type[Transport] = MemoryTransport

@@ -28,10 +28,16 @@ class Wait(Protocol):
 
 
 class Watch:
-    """The waits of one event loop, and the timer that ends them."""
+    """The waits of one event loop, and the timer that ends them.
+
+    Attributes:
+        loop: the event loop.
+        closed: whether the transport was closed.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self.closed = False
         self._waits: set[Wait] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._due = float("inf")
@@ -54,6 +60,7 @@ class Watch:
 
     def close(self) -> None:
         """Fail every wait and stop the timer."""
+        self.closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer, self._due = None, float("inf")
