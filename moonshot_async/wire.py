@@ -8,13 +8,15 @@ import json
 import re
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, overload
 from urllib.parse import urlsplit
 
 import msgspec
 
 from moonshot_async.clocks import DEFAULT_TIMEOUT, Timeout
 from moonshot_async.errors import ConfigurationError, ResponseTooLargeError
+
+D = TypeVar("D")
 
 HeaderItems: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 Content: TypeAlias = "ByteStream | bytes | str | Iterable[bytes] | AsyncIterable[bytes]"
@@ -94,11 +96,21 @@ class Headers(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         return self._lookup()[name.lower()]
 
+    @overload
+    def get(self, name: str, /) -> str | None: ...
+
+    @overload
+    def get(self, name: str, /, default: str | D) -> str | D: ...
+
+    def get(self, name: str, /, default: str | D | None = None) -> str | D | None:
+        """The value under `name`. (Mapping's own way raises and catches: ten times as much for an absent header.)"""
+        return self._lookup().get(name.lower(), default)
+
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._lookup()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name for name, _ in self._items))
+        return iter({name.lower(): name for name, _ in self._items}.values())
 
     def __len__(self) -> int:
         return len(self._lookup())

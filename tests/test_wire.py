@@ -39,6 +39,15 @@ def test_headers_are_found_whatever_their_case() -> None:
         headers["x-b"]
 
 
+def test_headers_that_differ_in_case_alone_count_once() -> None:
+    headers = Headers([("A", "1"), ("a", "2"), ("B", "3")])
+
+    assert len(headers) == len(list(headers)) == 2
+    assert dict(headers) == {"a": "1, 2", "B": "3"}
+    assert headers.get("C") is None
+    assert headers.get("c", "none") == "none"
+
+
 def test_headers_keep_every_pair_in_order() -> None:
     items = (("B", "1"), ("A", "2"), ("B", "3"))
 

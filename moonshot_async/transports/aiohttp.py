@@ -343,6 +343,8 @@ class _Body:
             # Dropped in another thread, by the garbage collector for instance.
             loop.call_soon_threadsafe(self._raw.close)
         elif connection := self._raw.connection:
+            # Its loop has ended, and its connections with it. aiohttp would complain of what nobody closed.
+            self._raw.close()
             connection.close()
 
     def expire(self) -> None:
