@@ -6,7 +6,7 @@ typed exception whose body was read, within bounds, and closed.
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -14,18 +14,17 @@ import msgspec
 from moonshot_async.clocks import BodyClocks, Timeout
 from moonshot_async.errors import (
     APIError,
-    APIResponseValidationError,
     APIStatusError,
     MoonshotError,
     ResponseTooLargeError,
     request_id_of,
 )
 from moonshot_async.middleware import Handler, Middleware
-from moonshot_async.status_errors import status_error
-from moonshot_async.streaming import Progress, Stream
+from moonshot_async.status_errors import complete, status_error
+from moonshot_async.streaming import Progress, Stream, no_stream
 from moonshot_async.transports import Transport
 from moonshot_async.types.encoding import NotGiven
-from moonshot_async.types.model import Answer, ModelDecoder, excerpt
+from moonshot_async.types.model import Answer, ModelDecoder
 from moonshot_async.wire import DEFAULT_MAX_BODY_BYTES, Headers, Request, Response
 
 T = TypeVar("T")
@@ -131,7 +130,7 @@ class Pipeline:
         try:
             answer = decode(content)
         except APIError as error:
-            _completed(error, request, response)
+            complete(error, request, response)
             raise
         if isinstance(answer, Answer):
             answer._request_id = request_id_of(response.headers)
@@ -175,20 +174,8 @@ class Pipeline:
         response = await self._handler(request)
         kind = response.headers.get("content-type", "").lower()
         if kind.startswith(("application/json", "text/html")):
-            raise await self._no_stream(request, response, decode)
+            raise complete(no_stream(await self.read(request, response), decode), request, response)
         return Stream(response, request, decode, progress)
-
-    async def _no_stream(self, request: Request, response: Response, decode: ModelDecoder[Any]) -> APIError:
-        """A whole document came where events were asked for: an error object, or nothing that we know."""
-        content = await self.read(request, response)
-        error: APIError = APIResponseValidationError(
-            body=excerpt(content), message="The answer is a whole document, although a stream was asked for."
-        )
-        try:
-            decode(content)
-        except APIError as described:
-            error = described
-        return _completed(error, request, response)
 
     def _url(self, path: str, extra_query: Mapping[str, object] | None) -> str:
         if extra_query is None and (url := self._urls.get(path)):
@@ -201,14 +188,6 @@ class Pipeline:
         if extra_query is None and len(self._urls) < 64:
             self._urls[path] = url
         return url
-
-
-def _completed(error: APIError, request: Request, response: Response) -> APIError:
-    """Say in an error what was asked and what came; both without key and prompt."""
-    error.request = response.request = request.redacted()
-    if isinstance(error, APIResponseValidationError):
-        error.response = response
-    return error
 
 
 def _query_items(query: Mapping[str, object]) -> Iterable[tuple[str, str]]:

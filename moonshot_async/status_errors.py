@@ -1,4 +1,5 @@
-"""From an answer with an error status to the exception that says what happened and what to do.
+"""From an answer with an error status to the exception that says what happened and what to do; and for every exception
+about an answer, what it may carry.
 
 The API's `error.type` decides first. Gateways flatten bodies, and the service itself has sent rate limits under the
 overload type and the reverse, so the words of the message decide where the type says nothing or is contradicted.
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 
 from moonshot_async import errors
 from moonshot_async.catalog import CATALOG
-from moonshot_async.errors import APIResponseValidationError, APIStatusError
+from moonshot_async.errors import APIError, APIResponseValidationError, APIStatusError
 from moonshot_async.types.model import parse, shallow
 from moonshot_async.wire import REDACTED, SECRET_HEADERS, Headers, Request, Response
 
@@ -83,6 +84,20 @@ def status_error(request: Request, response: Response, content: bytes) -> APISta
     return error
 
 
+def complete(error: APIError, request: Request, response: Response) -> APIError:
+    """Say in an error what was asked, without key and prompt, and mask a key that the server echoed."""
+    secrets = _secrets((response.request or request).headers)
+    error.request = request.redacted()
+    error.message = _masked_text(error.message, secrets)
+    error.body = _masked_tree(error.body, secrets)
+    error.args = (error.message,)
+    if isinstance(error, APIResponseValidationError) and response.is_read:
+        response.request = error.request
+        response.keep(_masked(response.content, secrets))
+        error.response = response
+    return error
+
+
 def retry_after(headers: Headers, text: str, *, now: float | None = None) -> float | None:
     """Seconds that the answer asks to wait: `retry-after-ms`, `retry-after` (seconds or HTTP date), or its words.
 
@@ -133,10 +148,22 @@ def _masked(content: bytes, secrets: list[str]) -> bytes:
     return content
 
 
-def _masked_headers(headers: Headers, secrets: list[str]) -> Headers:
+def _masked_text(text: str, secrets: list[str]) -> str:
     for secret in secrets:
-        headers = Headers((name, value.replace(secret, REDACTED)) for name, value in headers.multi_items())
-    return headers
+        text = text.replace(secret, REDACTED)
+    return text
+
+
+def _masked_tree(tree: Any, secrets: list[str]) -> Any:
+    if isinstance(tree, dict):
+        return {name: _masked_tree(value, secrets) for name, value in tree.items()}
+    if isinstance(tree, list):
+        return [_masked_tree(item, secrets) for item in tree]
+    return _masked_text(tree, secrets) if isinstance(tree, str) else tree
+
+
+def _masked_headers(headers: Headers, secrets: list[str]) -> Headers:
+    return Headers((name, _masked_text(value, secrets)) for name, value in headers.multi_items())
 
 
 def _error_body(content: bytes) -> Any:

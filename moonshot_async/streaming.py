@@ -11,7 +11,7 @@ Nothing here times out by itself: each read is given the moment by which it must
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
 from types import TracebackType
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from moonshot_async.clocks import BodyClocks
 from moonshot_async.errors import (
@@ -20,8 +20,9 @@ from moonshot_async.errors import (
     StreamInterruptedError,
 )
 from moonshot_async.sse import SSEDecoder
+from moonshot_async.status_errors import complete
 from moonshot_async.types.chat import ChatCompletion
-from moonshot_async.types.model import ModelDecoder, error_event
+from moonshot_async.types.model import ModelDecoder, error_event, excerpt, parse
 from moonshot_async.wire import Request, Response
 
 T = TypeVar("T")
@@ -30,6 +31,8 @@ Item = TypeVar("Item", contravariant=True)
 # After the last event the rest of the body is read, so that the connection can serve the next call.
 DRAIN_SECONDS: Final = 0.1
 DRAIN_BYTES: Final = 64 * 1024
+# What is kept of a body that holds no events, to tell what it is instead.
+_OPENING_BYTES: Final = 64 * 1024
 
 
 class Progress(Protocol[Item]):
@@ -92,7 +95,19 @@ class Stream(Generic[T]):
 class _Source(Generic[T]):
     """The response of a stream, and how far it has been read."""
 
-    __slots__ = ("begun", "clocks", "decode", "decoder", "done", "error", "events", "progress", "request", "response")
+    __slots__ = (
+        "begun",
+        "clocks",
+        "decode",
+        "decoder",
+        "done",
+        "error",
+        "events",
+        "opening",
+        "progress",
+        "request",
+        "response",
+    )
 
     def __init__(self, response: Response, request: Request, decode: ModelDecoder[T], progress: Progress[T]) -> None:
         self.response = response
@@ -104,6 +119,7 @@ class _Source(Generic[T]):
         # An iterator, so that a generator that takes over goes on where the one before it stopped.
         self.events: Iterator[tuple[str, bytes]] = iter(())
         self.begun = False
+        self.opening = b""
         self.done = False
         self.error: APIError | None = None
 
@@ -140,12 +156,16 @@ class _Source(Generic[T]):
                 raise self.failed(self.clocks.error())
             if not data:
                 return self._ended()
+            if not self.begun and len(self.opening) < _OPENING_BYTES:
+                self.opening += data
             if events:
                 self.begun = True
                 self.events = iter(events)
                 return True
 
     def _ended(self) -> bool:
+        if not self.begun and self.opening.lstrip()[:1] in (b"{", b"<"):
+            raise self.failed(no_stream(self.opening, self.decode))
         # A last `[DONE]` whose blank line is missing is as good as one that has it.
         if self.decoder.pending:
             if [data.strip() for _, data in self.decoder.feed_raw(b"\n\n")] != [b"[DONE]"]:
@@ -163,7 +183,10 @@ class _Source(Generic[T]):
         if not text:
             return False
         if name == "error" and isinstance(error, APIResponseValidationError):
-            error = error_event(error.body)
+            try:
+                error = error_event(parse(data))
+            except APIResponseValidationError as not_json:
+                error = error_event(not_json.body)
         raise self.failed(error)
 
     async def drain(self) -> None:
@@ -182,10 +205,21 @@ class _Source(Generic[T]):
 
     def failed(self, error: APIError) -> APIError:
         """Complete an error with what is known here, and remember it for whoever asks again."""
-        error.request = self.request.redacted()
+        complete(error, self.request, self.response)
         error.partial = self.progress.partial()
         self.error = error
         return error
+
+
+def no_stream(content: bytes, decode: ModelDecoder[Any]) -> APIError:
+    """The error for a whole document where events were asked for: an error object, or nothing that we know."""
+    try:
+        decode(content)
+    except APIError as error:
+        return error
+    return APIResponseValidationError(
+        body=excerpt(content), message="The answer is a whole document, although a stream was asked for."
+    )
 
 
 async def _items(source: _Source[T]) -> AsyncGenerator[T, None]:

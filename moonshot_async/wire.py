@@ -237,6 +237,11 @@ class Response:
         return self._content
 
     @property
+    def is_read(self) -> bool:
+        """Whether the body was read to its end."""
+        return self._content is not None
+
+    @property
     def text(self) -> str:
         """The body as text, once it was read."""
         return self.content.decode("utf-8", "replace")

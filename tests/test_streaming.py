@@ -207,7 +207,9 @@ BROKEN_STREAMS: dict[str, tuple[Content, str | None, type[APIError], str]] = {
     "another shape in a chunk": (START + event(b'{"choices": 5}'), None, APIResponseValidationError, "not what the"),
     "an array in a chunk": (START + event(b"[1]"), "text/event-stream", APIResponseValidationError, "not what the API"),
     "a page": (b"<html><title>Oops</title></html>", "text/html", APIResponseValidationError, "not what the API"),
-    "a page called a stream": (b"<html>\n\n</html>\n", "text/event-stream", StreamInterruptedError, "broke off"),
+    "a page called a stream": (b"<html>\n\n</html>\n", "text/event-stream", APIResponseValidationError, "an HTML page"),
+    "an answer called a stream": (COMPLETION, "text/event-stream", APIResponseValidationError, "whole document"),
+    "an error object called a stream": (b'\n{"error":{"message":"sorry"}}', None, APIError, "sorry"),
     "an answer that was not streamed": (COMPLETION, "application/json", APIResponseValidationError, "whole document"),
     "an empty document": (b"", "application/json; charset=utf-8", APIResponseValidationError, "not what the API"),
     "an error object": (b'{"error":{"message":"sorry","type":"t"}}', "application/json", APIError, "sorry"),
@@ -232,6 +234,31 @@ async def test_what_is_no_whole_stream_raises_what_it_is(name: str) -> None:
         assert error.partial is not None
         assert error.partial.choices[0].message.content == text_of(chunks)
     assert_clean(error)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps({"error": {"message": f"no such key: {KEY}", "seen": [{"key": KEY}]}}).encode(),
+        json.dumps({"choices": KEY}).encode(),
+        f"<html>{KEY}</html>".encode(),
+    ],
+)
+async def test_a_key_that_the_server_echoes_in_a_good_answer_is_masked(body: bytes) -> None:
+    document = in_memory(body, kind="application/json")
+    with pytest.raises(APIError) as whole:
+        await document.chat.completions.create(**ASK)
+    _, streamed = await read(in_memory(START + b"data: " + body + b"\n\n"))
+    _, called_a_stream = await read(in_memory(body))
+    _, no_stream = await read(document)
+    for error in (whole.value, streamed, called_a_stream, no_stream):
+        assert isinstance(error, APIError)
+        assert_clean(error)
+        assert "***" in f"{error} {error.body}"
+        assert KEY not in f"{error.body}"
+    if isinstance(whole.value, APIResponseValidationError):
+        assert whole.value.response is not None
+        assert KEY not in whole.value.response.text
 
 
 BROKEN_DOCUMENTS: dict[str, tuple[bytes, type[APIError]]] = {

@@ -14,6 +14,8 @@ App = Callable[[Request], Awaitable[Response]]
 
 # How long closing waits for answers that are under way before it cancels them, in seconds.
 _GRACE: Final = 0.05
+# How many connections may wait to be accepted; beyond it the system lets clients try again after a second.
+_BACKLOG: Final = 1024
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection"})
 
 
@@ -58,7 +60,7 @@ class FakeServer:
             runner = web.ServerRunner(server, shutdown_timeout=_GRACE)
             await runner.setup()
             try:
-                await web.TCPSite(runner, self._host, self._port).start()
+                await web.TCPSite(runner, self._host, self._port, backlog=_BACKLOG).start()
             except BaseException:
                 await runner.cleanup()
                 raise
