@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from moonshot_async.accumulate import collect as collect
     from moonshot_async.chat_stream import ChatCompletionStreamState as ChatCompletionStreamState
     from moonshot_async.chat_stream import ChatStream as ChatStream
     from moonshot_async.client import AsyncMoonshot as AsyncMoonshot
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from moonshot_async.sse import ServerSentEvent as ServerSentEvent
     from moonshot_async.sse import SSEDecoder as SSEDecoder
     from moonshot_async.streaming import Stream as Stream
+    from moonshot_async.streaming import collect as collect
     from moonshot_async.transports.aiohttp import AiohttpTransport as AiohttpTransport
     from moonshot_async.transports.memory import MemoryTransport as MemoryTransport
     from moonshot_async.types.chat import ChatCompletion as ChatCompletion
@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from moonshot_async.wire import Response as Response
 
 _HOMES = {
-    "accumulate": ("collect",),
     "chat_stream": ("ChatCompletionStreamState", "ChatStream"),
     "client": ("AsyncMoonshot",),
     "clocks": ("DEFAULT_TIMEOUT", "Timeout"),
@@ -94,7 +93,7 @@ _HOMES = {
     "middleware.log": ("Log",),
     "middleware.retry": ("Retry",),
     "sse": ("SSEDecoder", "ServerSentEvent"),
-    "streaming": ("Stream",),
+    "streaming": ("Stream", "collect"),
     "transports.aiohttp": ("AiohttpTransport",),
     "transports.memory": ("MemoryTransport",),
     "types.chat": ("ChatCompletion", "ChatCompletionChunk", "ChatCompletionMessage"),

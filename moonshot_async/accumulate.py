@@ -1,11 +1,9 @@
 """Fold the chunks of a streamed answer into the answer that would have come in one piece."""
 
-from collections.abc import AsyncIterable
 from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from moonshot_async.errors import StreamInterruptedError
 from moonshot_async.types.chat import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -62,11 +60,16 @@ class Text:
 
 
 class Extras:
-    """Unknown fields while their values arrive: texts and lists grow, of others the last that is not null counts."""
+    """Unknown fields while their values arrive: of each the last that is not null counts.
 
-    __slots__ = ("_values",)
+    Args:
+        grow: they belong to something that arrives in pieces, so texts and lists grow.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_grow", "_values")
+
+    def __init__(self, *, grow: bool) -> None:
+        self._grow = grow
         self._values: dict[str, Any] = {}
 
     def add(self, model: Model) -> None:
@@ -75,7 +78,9 @@ class Extras:
         values = self._values
         for name, value in model._extra.items():
             before = values.get(name)
-            if isinstance(value, str) and (before is None or isinstance(before, Text)):
+            if not self._grow:
+                values[name] = before if value is None else value
+            elif isinstance(value, str) and (before is None or isinstance(before, Text)):
                 if before is None:
                     before = values[name] = Text()
                 before.add(value)
@@ -109,8 +114,8 @@ class ToolCallState:
         self.type = "function"
         self.name = ""
         self.arguments = Text()
-        self.extra = Extras()
-        self.function_extra = Extras()
+        self.extra = Extras(grow=True)
+        self.function_extra = Extras(grow=True)
 
     def add(self, delta: ToolCallDelta) -> None:
         self.id = self.id or delta.id or ""
@@ -176,8 +181,8 @@ class ChoiceState:
         self.function: ToolCallState | None = None
         self.finish_reason: str | None = None
         self.logprobs: Logprobs | None = None
-        self.extra = Extras()
-        self.message_extra = Extras()
+        self.extra = Extras(grow=False)
+        self.message_extra = Extras(grow=True)
 
     def add(self, choice: ChunkChoice) -> None:
         delta = choice.delta
@@ -285,15 +290,19 @@ class ChoiceState:
 class ChatAccumulator:
     """Takes chunks and gives, at any moment, the completion so far.
 
+    Args:
+        n: how many choices were asked for.
+
     Usage may come on the finish chunk's choice, on a chunk, or on a last chunk without choices; the last one counts.
     """
 
-    __slots__ = ("_extra", "_first", "_last", "choices", "usage")
+    __slots__ = ("_extra", "_first", "_last", "_n", "choices", "usage")
 
-    def __init__(self) -> None:
+    def __init__(self, n: int = 1) -> None:
+        self._n = n
         self.choices: dict[int, ChoiceState] = {}
         self.usage: Usage | None = None
-        self._extra = Extras()
+        self._extra = Extras(grow=False)
         self._first: ChatCompletionChunk | None = None
         self._last: ChatCompletionChunk | None = None
 
@@ -332,8 +341,8 @@ class ChatAccumulator:
 
     @property
     def finished(self) -> bool:
-        """Whether there is a choice and every one has its `finish_reason`."""
-        return bool(self.choices) and all(state.finish_reason for state in self.choices.values())
+        """Whether every choice has its `finish_reason`: those that came, and as many as were asked for."""
+        return len(self.choices) >= self._n and all(state.finish_reason for state in self.choices.values())
 
     def partial(self) -> ChatCompletion | None:
         """The completion so far; None before the first chunk."""
@@ -351,20 +360,3 @@ class ChatAccumulator:
         )
         self._extra.put_into(completion)
         return completion
-
-
-async def collect(chunks: AsyncIterable[ChatCompletionChunk]) -> ChatCompletion:
-    """Read a stream to its end and return the whole answer.
-
-    Raises:
-        StreamInterruptedError: no chunk came, or a choice has no `finish_reason`; what came is in `.partial`.
-    """
-    answer = ChatAccumulator()
-    async for chunk in chunks:
-        answer.add(chunk)
-    completion = answer.partial()
-    if completion is None or not answer.finished:
-        error = StreamInterruptedError(message="The stream ended before the answer was complete.")
-        error.partial = completion
-        raise error
-    return completion

@@ -97,7 +97,7 @@ class Catalog(msgspec.Struct, frozen=True):
         """The model, retired or not; None where the catalog does not know it."""
         return self.models.get(id)
 
-    def is_retired(self, id: str) -> date | None:
+    def retired_on(self, id: str) -> date | None:
         """The day on which the id was switched off; None for current and for unknown ids."""
         return self.retired.get(id)
 

@@ -25,16 +25,20 @@ from moonshot_async.chat_events import (
     UsageEvent,
 )
 from moonshot_async.errors import StreamInterruptedError
-from moonshot_async.streaming import Stream
+from moonshot_async.streaming import Progress, Stream
 from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk, ChunkChoice, Logprobs
 from moonshot_async.wire import Response
 
 
 class ChatCompletionStreamState:
-    """Folds chunks into events and the completion so far; usable alone, on chunks from anywhere."""
+    """Folds chunks into events and the completion so far; usable alone, on chunks from anywhere.
 
-    def __init__(self) -> None:
-        self._answer = ChatAccumulator()
+    Args:
+        n: how many choices were asked for.
+    """
+
+    def __init__(self, n: int = 1) -> None:
+        self._answer = ChatAccumulator(n)
         self._open: dict[int, _OpenParts] = {}
 
     def handle_chunk(self, chunk: ChatCompletionChunk) -> Iterator[ChatStreamEvent]:
@@ -54,13 +58,22 @@ class ChatCompletionStreamState:
         return iter(events)
 
     @property
+    def finished(self) -> bool:
+        """Whether every choice has had its `finish_reason`."""
+        return self._answer.finished
+
+    def partial(self) -> ChatCompletion | None:
+        """The completion so far; None before the first chunk."""
+        return self._answer.partial()
+
+    @property
     def current_completion_snapshot(self) -> ChatCompletion:
         """The completion so far.
 
         Raises:
             StreamInterruptedError: no chunk has come yet.
         """
-        completion = self._answer.partial()
+        completion = self.partial()
         if completion is None:
             raise StreamInterruptedError(message="There is no answer yet: no chunk has come.")
         return completion
@@ -71,9 +84,9 @@ class ChatCompletionStreamState:
         Raises:
             StreamInterruptedError: it is not complete; what there is is in `.partial`.
         """
-        if not self._answer.finished:
+        if not self.finished:
             error = StreamInterruptedError(message="The answer is not complete.")
-            error.partial = self._answer.partial()
+            error.partial = self.partial()
             raise error
         return self.current_completion_snapshot
 
@@ -176,9 +189,9 @@ class ChatStream:
     rest can still be read.
     """
 
-    def __init__(self, stream: Stream[ChatCompletionChunk]) -> None:
+    def __init__(self, stream: Stream[ChatCompletionChunk], state: ChatCompletionStreamState) -> None:
         self._stream = stream
-        self._state = ChatCompletionStreamState()
+        self._state = state
         self._events = _events(stream, self._state)
 
     @property
@@ -195,6 +208,9 @@ class ChatStream:
         return self
 
     def __anext__(self) -> Awaitable[ChatStreamEvent]:
+        # A generator that raised is used up and would end in silence; a new one raises again.
+        if self._stream.failed:
+            self._events = _events(self._stream, self._state)
         return anext(self._events)
 
     async def until_done(self) -> "ChatStream":
@@ -206,7 +222,7 @@ class ChatStream:
     async def get_final_completion(self) -> ChatCompletion:
         """Read the rest and return the whole answer."""
         await self.until_done()
-        return self._state.get_final_completion()
+        return self._state.current_completion_snapshot
 
     async def aclose(self) -> None:
         """Close the connection if the answer is not complete. Never waits for the network."""
@@ -225,15 +241,36 @@ async def _events(
             yield event
 
 
+class _Told:
+    """What a stream must know of its chunks, from the state that is told of each of them anyway."""
+
+    def __init__(self, state: ChatCompletionStreamState) -> None:
+        self._state = state
+
+    def add(self, item: ChatCompletionChunk) -> None:
+        """Nothing: `_events` gives it to the state."""
+
+    @property
+    def finished(self) -> bool:
+        return self._state.finished
+
+    def partial(self) -> ChatCompletion | None:
+        return self._state.partial()
+
+
 class ChatStreamManager:
     """Opens the stream at `async with`, and closes it at its end."""
 
-    def __init__(self, start: Callable[[], Awaitable[Stream[ChatCompletionChunk]]]) -> None:
+    def __init__(
+        self, start: Callable[[Progress[ChatCompletionChunk]], Awaitable[Stream[ChatCompletionChunk]]], n: int = 1
+    ) -> None:
         self._start = start
+        self._n = n
         self._stream: ChatStream | None = None
 
     async def __aenter__(self) -> ChatStream:
-        self._stream = ChatStream(await self._start())
+        state = ChatCompletionStreamState(self._n)
+        self._stream = ChatStream(await self._start(_Told(state)), state)
         return self._stream
 
     async def __aexit__(

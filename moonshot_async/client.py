@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
+from inspect import isawaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar, Unpack, overload
 
@@ -12,6 +13,7 @@ import msgspec
 
 from moonshot_async import __version__
 from moonshot_async.clocks import DEFAULT_TIMEOUT, Timeout
+from moonshot_async.errors import ConfigurationError
 from moonshot_async.middleware import Handler, Middleware
 from moonshot_async.middleware.log import Log
 from moonshot_async.middleware.retry import DEFAULT_MAX_RETRIES, Retry
@@ -19,7 +21,7 @@ from moonshot_async.pipeline import Pipeline, compose, exchange
 from moonshot_async.resources.call import CallOptions, check_options, checked_method, checked_path
 from moonshot_async.settings import ApiKey, Region, checked_key, checked_url, clean_key, region_url, warn_of_plain_http
 from moonshot_async.transports import Transport
-from moonshot_async.types.encoding import NOT_GIVEN, NotGiven, to_json
+from moonshot_async.types.encoding import NOT_GIVEN, NotGiven, plain, to_json
 from moonshot_async.types.model import ModelDecoder
 from moonshot_async.wire import Headers, Request, Response
 
@@ -83,7 +85,10 @@ class AsyncMoonshot:
             )
         by_region = region_url(region)
         self._api_key = checked_key(api_key)
-        self._base_url = checked_url(base_url or os.environ.get("MOONSHOT_BASE_URL") or by_region)
+        if base_url:
+            self._base_url = checked_url(base_url)
+        else:
+            self._base_url = checked_url(os.environ.get("MOONSHOT_BASE_URL") or by_region, "MOONSHOT_BASE_URL")
         self._timeout = DEFAULT_TIMEOUT if isinstance(timeout, msgspec.UnsetType) else Timeout.of(timeout)
         self._middleware = tuple(middleware or ())
         own = [layer for layer in self._middleware if isinstance(layer, Retry)]
@@ -198,7 +203,7 @@ class AsyncMoonshot:
             APIError: in all its kinds.
         """
         check_options(options, call="request")
-        content = body if isinstance(body, bytes) else b"" if body is None else to_json(body)
+        content = body if isinstance(body, bytes) else b"" if body is None else to_json(plain(body))
         request = self._pipeline.request(
             checked_method(method),
             checked_path(path),
@@ -259,6 +264,7 @@ class AsyncMoonshot:
             headers=Headers(headers).merged(self._default_headers).checked(),
             query=self._default_query,
             timeout=self._timeout,
+            guarded=bool(self._middleware or self._limits) or callable(self._api_key),
         )
 
 
@@ -277,7 +283,10 @@ class _Authorize:
     async def __call__(self, request: Request, call_next: Handler) -> Response:
         if "authorization" in request.headers:
             return await call_next(request)
-        key = clean_key(await self._api_key(), "the api_key function")
+        coming = self._api_key()
+        if not isawaitable(coming):
+            raise ConfigurationError("the api_key function must be async: its result is awaited before each sending")
+        key = clean_key(await coming, "the api_key function")
         return await call_next(request.replace(headers=request.headers.merged({"Authorization": f"Bearer {key}"})))
 
 

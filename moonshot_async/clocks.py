@@ -57,12 +57,9 @@ class Timeout(msgspec.Struct, frozen=True):
             return NO_TIMEOUT
         if isinstance(value, (int, float)):
             return cls(total=value)
-        try:
+        if all(hasattr(value, name) for name in ("connect", "read", "write", "pool")):
             return cls(connect=value.connect, read=value.read, write=value.write, pool=value.pool)
-        except AttributeError:
-            raise ConfigurationError(
-                f"timeout: expected seconds, None or Timeout(...), not {type(value).__name__}"
-            ) from None
+        raise ConfigurationError(f"timeout: expected seconds, None or Timeout(...), not {type(value).__name__}")
 
 
 NO_TIMEOUT: Final = Timeout(None, None, None, None, None, None, None)
@@ -72,29 +69,29 @@ DEFAULT_TIMEOUT: Final = Timeout()
 class BodyClocks:
     """Says for each read of a body by when it must end, and names the clock when it did not."""
 
-    __slots__ = ("_due", "_event_clock", "_event_due", "_request", "_started")
+    __slots__ = ("_clock", "_event_clock", "_event_due", "_request")
 
     def __init__(self, request: "Request", *, events: bool) -> None:
         self._request = request
-        self._started = time.monotonic()
         self._event_clock: Clock = "first_token"
         first = request.timeout.first_token if events else None
-        self._event_due = None if first is None else self._started + first
-        self._due: tuple[float, Clock] | None = None
+        self._event_due = None if first is None else time.monotonic() + first
+        self._clock: Clock = "read"
 
     def next_deadline(self) -> float | None:
-        """The `time.monotonic` moment at which the coming read has failed; None for never."""
+        """The `time.monotonic` moment at which the coming read has failed; None for never.
+
+        Raises:
+            TimeoutError: the call has no time left, whatever may lie in the buffers.
+        """
         request = self._request
-        silence = request.timeout.read
-        due: float | None = None
-        clock: Clock = "read"
-        if silence is not None:
-            due = time.monotonic() + silence
+        due, clock = deadline_of(request, "read")
         if self._event_due is not None and (due is None or self._event_due < due):
             due, clock = self._event_due, self._event_clock
-        if request.deadline is not None and (due is None or request.deadline < due):
-            due, clock = request.deadline, "total"
-        self._due = None if due is None else (due, clock)
+        self._clock = clock
+        if request.deadline is not None and request.deadline <= time.monotonic():
+            self._clock = "total"
+            raise TimeoutError
         return due
 
     def event_seen(self) -> None:
@@ -105,8 +102,15 @@ class BodyClocks:
 
     def error(self) -> APITimeoutError:
         """The error for the clock that ended the last read."""
-        clock: Clock = "read" if self._due is None else self._due[1]
-        return timeout_error(self._request, clock, " while the answer was arriving")
+        return timeout_error(self._request, self._clock, " while the answer was arriving")
+
+
+def deadline_of(request: "Request", clock: Clock) -> tuple[float | None, Clock]:
+    """When a clock that starts now ends, or the whole call if that comes first; and which of the two it is."""
+    seconds = getattr(request.timeout, clock)
+    due = None if seconds is None else time.monotonic() + seconds
+    total = request.deadline
+    return (total, "total") if total is not None and (due is None or total < due) else (due, clock)
 
 
 def timeout_error(request: "Request", clock: Clock, where: str = "") -> APITimeoutError:

@@ -1,4 +1,4 @@
-"""Every exception of this package, under one root.
+"""Every exception of this package, under one root. (A keyword that does not exist is a `TypeError`, as everywhere.)
 
     MoonshotError                              the root; `.retryable` says whether sending the same again may help
     ├── APIError                               the API, or the way to it, failed
@@ -43,7 +43,8 @@ class MoonshotError(Exception):
     """The root of everything this package raises.
 
     Attributes:
-        retryable: whether the same request, sent again, may succeed without being paid for twice.
+        retryable: whether the same request, sent again, may succeed. An answer that was lost on its way may be billed
+            all the same.
     """
 
     retryable: bool = False

@@ -50,8 +50,8 @@ def region_url(region: str | None) -> str:
         raise ConfigurationError(f"region must be 'cn' or 'intl', not {region!r}") from None
 
 
-def checked_url(url: object) -> str:
-    """A base URL without a slash at its end."""
+def checked_url(url: object, source: str = "base_url") -> str:
+    """A base URL without a slash at its end; `source` says where it came from."""
     text = str(url).strip().rstrip("/")
     try:
         parts = urlsplit(text)
@@ -59,9 +59,9 @@ def checked_url(url: object) -> str:
     except ValueError:
         usable = False
     if not usable or not text.isprintable() or " " in text:
-        raise ConfigurationError(f"base_url must be an http(s) URL such as {_BASE_URLS['intl']}")
+        raise ConfigurationError(f"{source} must be an http(s) URL such as {_BASE_URLS['intl']}")
     if parts.username is not None or "?" in text or "#" in text:
-        raise ConfigurationError("base_url must not have a user, a query or a fragment; see default_query")
+        raise ConfigurationError(f"{source} must not have a user, a query or a fragment; see default_query")
     return text
 
 

@@ -22,6 +22,7 @@ from moonshot_async.types.model import parse, shallow
 from moonshot_async.wire import REDACTED, SECRET_HEADERS, Headers, Request, Response
 
 _MESSAGE_CHARS: Final = 4000
+_SHORTEST_KEY: Final = 12
 # A server that asks to wait for longer than a year does not mean it.
 _LONGEST_WAIT: Final = 365 * 86400.0
 
@@ -139,7 +140,8 @@ def _seconds_in_words(text: str) -> float | None:
 def _secrets(headers: Headers) -> list[str]:
     """What must not be shown, although the server may echo it: keys, without the scheme that stands before them."""
     values = (value.rpartition(" ")[2] for name, value in headers.multi_items() if name.lower() in SECRET_HEADERS)
-    return [value for value in values if len(value) > 3]
+    # Self-hosted services take words for keys; to mask those would mangle what the server says.
+    return [value for value in values if len(value) >= _SHORTEST_KEY]
 
 
 def _masked(content: bytes, secrets: list[str]) -> bytes:
@@ -169,11 +171,18 @@ def _masked_headers(headers: Headers, secrets: list[str]) -> Headers:
 def _error_body(content: bytes) -> Any:
     """The `error` object of the body, else the decoded body, else its text."""
     try:
-        tree = shallow(parse(content))
+        tree = _without_input(shallow(parse(content)))
     except APIResponseValidationError:
         return content.decode("utf-8", "replace").strip()[:_MESSAGE_CHARS] or None
     error = tree.get("error") if isinstance(tree, dict) else None
     return error if error and isinstance(error, (dict, str)) else tree
+
+
+def _without_input(tree: Any) -> Any:
+    """Validation errors of web frameworks hold, in `input`, what they refuse: the prompt."""
+    if isinstance(tree, dict):
+        return {name: _without_input(value) for name, value in tree.items() if name != "input"}
+    return [_without_input(item) for item in tree] if isinstance(tree, list) else tree
 
 
 def _type_and_message(body: Any) -> tuple[str, str]:
@@ -227,7 +236,7 @@ def _advice(cls: type[APIStatusError], request: Request, response: Response, tex
     if cls is errors.NotFoundError:
         return _model_advice(text)
     if cls is errors.QuotaExceededError:
-        return "the balance of the account decides, not the time: top up, or check client.users.balance()"
+        return "the balance of the account decides, not the time: top up in the console"
     if cls is errors.RateLimitError and _PER_DAY.search(text):
         return "the daily token limit is reached; it starts again the next day, so this is not retried"
     if cls is errors.ContextLengthExceededError:
@@ -235,7 +244,8 @@ def _advice(cls: type[APIStatusError], request: Request, response: Response, tex
     if response.status == 504:
         return "the gateway waited 900 s for an answer: stream long answers; sending it again may be billed again"
     if 300 <= response.status < 400:
-        return f"redirects are not followed; it points to {response.headers.get('location')!r}: check base_url"
+        target = response.headers.get("location")
+        return f"redirects are not followed; it points to {target!r}: check base_url" if target else ""
     return ""
 
 
@@ -254,7 +264,7 @@ def _model_advice(text: str) -> str:
     if not (match := _MODEL.search(text)):
         return ""
     model = match[1].rstrip(".")
-    retired = CATALOG.is_retired(model)
+    retired = CATALOG.retired_on(model)
     since = f"{model} was shut off on {retired.isoformat()}; " if retired else ""
     ids = ", ".join(CATALOG.current_ids())
     return f"{since}models that work now: {ids}; client.models.list() tells which of them your key may use"

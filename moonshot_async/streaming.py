@@ -1,18 +1,20 @@
 """`Stream`: an open answer, read event by event.
 
 A stream is an object that owns its response and hands out async generators over it. The generators share one source,
-so whoever drops the last of them drops the response too: the source cuts the connection when it is collected, without
-waiting for an event loop or a garbage collection.
+so whoever drops the last of them drops the response too: the source cuts the connection when it is freed, without
+waiting for a garbage collection. (One that was begun and dropped is finished by the event loop, a turn later.)
 
 Nothing here times out by itself: each read is given the moment by which it must have ended, and the transport keeps it
 (a cancel scope around a `yield` would cancel the consumer: PEP 789).
 """
 
+import copy
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Iterator
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from moonshot_async.accumulate import ChatAccumulator
 from moonshot_async.clocks import BodyClocks
 from moonshot_async.errors import (
     APIError,
@@ -21,7 +23,7 @@ from moonshot_async.errors import (
 )
 from moonshot_async.sse import SSEDecoder
 from moonshot_async.status_errors import complete
-from moonshot_async.types.chat import ChatCompletion
+from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk
 from moonshot_async.types.model import ModelDecoder, error_event, excerpt, parse
 from moonshot_async.wire import Request, Response
 
@@ -66,14 +68,26 @@ class Stream(Generic[T]):
         self.response = response
         self._source = _Source(response, request, decode, progress)
         self._single: AsyncGenerator[T, None] | None = None
+        self._looped = False
 
     def __aiter__(self) -> AsyncIterator[T]:
+        # A loop that was left closes the stream as soon as the event loop has finished its generator; a second one
+        # shall find the same whether that has happened or not.
+        if self._looped and not self._source.reading:
+            self._source.close()
+        self._looped = True
         return _items(self._source)
 
     def __anext__(self) -> Awaitable[T]:
-        if self._single is None:
+        # A generator that raised is used up and would end in silence; a new one raises again.
+        if self._single is None or self.failed:
             self._single = _items(self._source)
         return anext(self._single)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it broke off, or was closed before its end: reading on raises."""
+        return self._source.error is not None
 
     async def aclose(self) -> None:
         """Close the connection if the answer is not complete; may be repeated. Never waits for the network."""
@@ -105,6 +119,7 @@ class _Source(Generic[T]):
         "events",
         "opening",
         "progress",
+        "reading",
         "request",
         "response",
     )
@@ -120,6 +135,7 @@ class _Source(Generic[T]):
         self.events: Iterator[tuple[str, bytes]] = iter(())
         self.begun = False
         self.opening = b""
+        self.reading = False
         self.done = False
         self.error: APIError | None = None
 
@@ -139,8 +155,16 @@ class _Source(Generic[T]):
 
     async def more(self) -> bool:
         """Read until there are events; False when the body ended and the answer is whole."""
-        if self.error is not None:
-            raise self.error
+        self.check()
+        if self.reading:
+            raise RuntimeError("this stream is being read by another task: one reads, and hands on what it gets")
+        self.reading = True
+        try:
+            return await self._read()
+        finally:
+            self.reading = False
+
+    async def _read(self) -> bool:
         if self.begun:
             # The idle clock starts here: the time that a consumer takes for its items is not held against the server.
             self.clocks.event_seen()
@@ -182,12 +206,12 @@ class _Source(Generic[T]):
             return True
         if not text:
             return False
-        if name == "error" and isinstance(error, APIResponseValidationError):
-            try:
-                error = error_event(parse(data))
-            except APIResponseValidationError as not_json:
-                error = error_event(not_json.body)
-        raise self.failed(error)
+        try:
+            if name == "error" and isinstance(error, APIResponseValidationError):
+                raise self.failed(_error_event(data))
+            raise self.failed(error)
+        finally:
+            del error
 
     async def drain(self) -> None:
         """Read what is left of the body, within bounds, so that the connection can be used again."""
@@ -207,8 +231,23 @@ class _Source(Generic[T]):
         """Complete an error with what is known here, and remember it for whoever asks again."""
         complete(error, self.request, self.response)
         error.partial = self.progress.partial()
-        self.error = error
+        # A copy: the traceback of the one that is raised leads to this object.
+        self.error = copy.copy(error)
         return error
+
+    def check(self) -> None:
+        """Raise what ended the stream, if something did."""
+        if self.error is not None:
+            if self.error.partial is None:
+                self.error.partial = self.progress.partial()
+            raise copy.copy(self.error)
+
+
+def _error_event(data: bytes) -> APIError:
+    try:
+        return error_event(parse(data))
+    except APIResponseValidationError:
+        return error_event(excerpt(data))
 
 
 def no_stream(content: bytes, decode: ModelDecoder[Any]) -> APIError:
@@ -224,8 +263,7 @@ def no_stream(content: bytes, decode: ModelDecoder[Any]) -> APIError:
 
 async def _items(source: _Source[T]) -> AsyncGenerator[T, None]:
     """Yield what the source holds, then what it brings, until the answer is whole."""
-    if source.error is not None:
-        raise source.error
+    source.check()
     decode, add = source.decode, source.progress.add
     try:
         while not source.done:
@@ -233,15 +271,36 @@ async def _items(source: _Source[T]) -> AsyncGenerator[T, None]:
                 try:
                     item = decode(data)
                 except APIError as error:
-                    problem = error
+                    ended = source.not_an_item(name, data, error)
                 else:
                     add(item)
                     yield item
                     continue
-                if source.not_an_item(name, data, problem):
+                if ended:
                     await source.drain()
                     return
             if source.done or not await source.more():
                 return
     finally:
-        source.close()
+        # While another task is reading, this one was told so and leaves the stream alone.
+        if not source.reading:
+            source.close()
+
+
+async def collect(chunks: AsyncIterable[ChatCompletionChunk]) -> ChatCompletion:
+    """Read a stream to its end and return the whole answer.
+
+    A `Stream` knows whether it is whole; of other iterables every choice must have had its `finish_reason`.
+
+    Raises:
+        StreamInterruptedError: no chunk came, or the answer is not whole; what came is in `.partial`.
+    """
+    answer = ChatAccumulator()
+    async for chunk in chunks:
+        answer.add(chunk)
+    completion = answer.partial()
+    if completion is None or not (answer.finished or isinstance(chunks, Stream)):
+        error = StreamInterruptedError(message="The stream ended before the answer was complete.")
+        error.partial = completion
+        raise error
+    return completion

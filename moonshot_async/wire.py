@@ -41,7 +41,7 @@ REDACTED: Final = "***"
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _UNSAFE_IN_VALUE: Final = re.compile(r"[\r\n\0]")
 
-DEFAULT_MAX_BODY_BYTES: Final = 256 * 1024 * 1024
+DEFAULT_MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 
 
 class Headers(Mapping[str, str]):
@@ -121,6 +121,13 @@ class Headers(Mapping[str, str]):
     def __reduce__(self) -> tuple[Any, ...]:
         return Headers, (list(self.redacted()._items),)
 
+    # Copies go through pickling otherwise, which hides the secrets; what cannot change needs no copy.
+    def __copy__(self) -> "Headers":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "Headers":
+        return self
+
 
 class Request(msgspec.Struct, frozen=True):
     """One HTTP request; immutable, so that a middleware passes on a changed copy and concurrent calls share nothing.
@@ -173,6 +180,13 @@ class Request(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Request({self.method} {self.url}, {len(self.body)} bytes, attempt {self.attempt})"
+
+    # As in `Headers`: a copy must not lose the body and the key, which pickling leaves out.
+    def __copy__(self) -> "Request":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "Request":
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _request, (self.method, self.url, self.headers, self.attempt, self.stream)

@@ -19,7 +19,7 @@ def test_the_current_models_are_those_that_the_vendor_lists() -> None:
 
 def test_an_unknown_id_is_not_an_error() -> None:
     assert CATALOG.get("gpt-9") is None
-    assert CATALOG.is_retired("gpt-9") is None
+    assert CATALOG.retired_on("gpt-9") is None
 
 
 def test_a_model_knows_its_window_its_efforts_and_its_prices() -> None:
@@ -52,8 +52,8 @@ def test_the_batch_models_are_the_two_that_the_guide_names() -> None:
 
 
 def test_a_retired_model_keeps_its_facts_and_has_a_date() -> None:
-    assert CATALOG.is_retired("moonshot-v1-8k") == date(2026, 8, 31)
-    assert CATALOG.is_retired("kimi-latest") == date(2026, 1, 28)
+    assert CATALOG.retired_on("moonshot-v1-8k") == date(2026, 8, 31)
+    assert CATALOG.retired_on("kimi-latest") == date(2026, 1, 28)
     assert CATALOG.get("kimi-k2.5") is not None
 
 
@@ -80,8 +80,8 @@ def test_an_extended_catalog_adds_replaces_and_retires_and_leaves_the_original_a
 
     assert extended.get("kimi-k9") is mine
     assert extended.get("kimi-k3") is smaller
-    assert extended.is_retired("kimi-k2.6") == date(2026, 12, 31)
+    assert extended.retired_on("kimi-k2.6") == date(2026, 12, 31)
     assert {"kimi-k9", "kimi-k2.5"} < set(extended.current_ids())
     assert extended.extended() == extended
     assert CATALOG.get("kimi-k9") is None
-    assert CATALOG.is_retired("kimi-k2.5") is not None
+    assert CATALOG.retired_on("kimi-k2.5") is not None

@@ -43,6 +43,8 @@ async def start(script: Path, *arguments: str, **variables: str) -> asyncio.subp
         stdout=pipe,
         stderr=pipe,
         env=environment(**variables),
+        # Whoever runs the tests in the background may have switched Ctrl-C off; the demo is not to inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # no threads
     )
 
 

@@ -291,13 +291,28 @@ def test_where_people_go_wrong_the_message_has_advice(status: int, message: str,
     assert advice in str(refused(status, {"error": {"message": message}}))
 
 
+def test_a_refusal_that_repeats_what_was_sent_is_kept_without_it() -> None:
+    body = {"detail": [{"loc": ["body", "messages"], "msg": "too long", "input": {"messages": ["the prompt"]}}]}
+
+    error = refused(422, body)
+
+    assert "too long" in str(error)
+    assert "the prompt" not in f"{error} {error.body}"
+
+
+def test_a_key_that_is_a_word_does_not_mangle_what_the_server_says() -> None:
+    error = refused(429, {"error": {"type": "rate_limit_reached_error", "message": "rate"}}, key="rate")
+
+    assert error.type == "rate_limit_reached_error"
+
+
 @pytest.mark.parametrize("status", [300, 301, 302, 304, 307, 308, 399])
 def test_a_redirect_is_an_error_that_names_its_target(status: int) -> None:
     error = refused(status, b"", {"Location": "https://elsewhere.example/v1"})
 
     assert type(error) is APIStatusError
     assert "points to 'https://elsewhere.example/v1': check base_url" in str(error)
-    assert "points to None" in str(refused(status))
+    assert str(refused(status)) == f"Error code: {status}"
     assert not error.retryable
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from moonshot_async import AsyncMoonshot, MemoryTransport, Stream
-from moonshot_async.accumulate import collect
 from moonshot_async.errors import (
     APIConnectionError,
     APIError,
@@ -22,6 +21,7 @@ from moonshot_async.errors import (
     ResponseTooLargeError,
     StreamInterruptedError,
 )
+from moonshot_async.streaming import collect
 from moonshot_async.transports import AiohttpTransport
 from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk
 from moonshot_async.wire import Content, Request, Response
@@ -483,7 +483,11 @@ async def test_an_error_is_raised_again_to_whoever_asks_again() -> None:
     with pytest.raises(StreamInterruptedError) as second:
         async for _ in stream:
             pass
-    assert first.value is second.value
+    with pytest.raises(StreamInterruptedError) as third:
+        await anext(stream)
+    for again in (second.value, third.value):
+        assert str(again) == str(first.value)
+        assert again.partial == first.value.partial is not None
 
 
 async def test_deltas_are_handed_out_before_the_fault_that_follows_them() -> None:

@@ -47,7 +47,7 @@ def check_chat(payload: Any, catalog: Catalog, *, legacy_models: bool) -> Model:
 def find_model(id: str, catalog: Catalog, *, legacy_models: bool) -> Model:
     """Look up a model that the service serves."""
     model = catalog.get(id)
-    if model is None or (catalog.is_retired(id) and not legacy_models):
+    if model is None or (catalog.retired_on(id) and not legacy_models):
         raise RefusedError(
             f"Not found the model {id} or Permission denied", status=404, type="resource_not_found_error"
         )

@@ -78,19 +78,22 @@ class Retry:
         try:
             return await call_next(request)
         except APIError as error:
-            first = error
-        return await self._again(request, call_next, first, self._clock() - started)
+            failed = Attempt(request.attempt, _cause(error), self._clock() - started)
+            if not error.retryable or not self.max_retries:
+                error.attempts = (failed,)
+                raise
+            # In a list, which is emptied: an exception that a frame of its own traceback holds, and with it the
+            # request, would stay until a garbage collection.
+            pending = [error]
+        return await self._again(request, call_next, pending, failed)
 
-    async def _again(self, request: Request, call_next: Handler, first: APIError, elapsed: float) -> Response:
+    async def _again(self, request: Request, call_next: Handler, pending: list[APIError], failed: Attempt) -> Response:
         """Let tenacity take over, with the first attempt already made."""
-        attempts = [Attempt(request.attempt, _cause(first), elapsed)]
-        pending: APIError | None = first
+        attempts = [failed]
 
         async def attempt() -> Response:
-            nonlocal pending
-            if pending is not None:
-                error, pending = pending, None
-                raise error
+            if pending:
+                raise pending.pop()
             number = request.attempt + len(attempts)
             started = self._clock()
             try:
@@ -103,9 +106,6 @@ class Retry:
             attempts[-1].waited = seconds
             await self._sleep(seconds)
 
-        if not first.retryable or not self.max_retries:
-            first.attempts = tuple(attempts)
-            raise first
         from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 
         enough = stop_after_attempt(self.max_retries + 1)
@@ -121,7 +121,8 @@ class Retry:
             return await retrying(attempt)
         except APIError as error:
             error.attempts = tuple(attempts)
-            raise
+            # Without the frames of tenacity, which hold it too.
+            raise error.with_traceback(None)  # noqa: B904  # its cause stays what it was
 
     def _wait(self, state: "RetryCallState") -> float:
         """Seconds until the next attempt: what the server asks for, else full jitter."""

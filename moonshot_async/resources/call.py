@@ -36,6 +36,13 @@ class BodyOptions(CallOptions, total=False):
 _OPTIONS: Final = frozenset(CallOptions.__annotations__)
 
 
+def take_options(params: dict[str, Any]) -> CallOptions:
+    """Take the keywords about the call itself out of all that were given."""
+    taken: Any = {name: params.pop(name) for name in _OPTIONS if name in params}
+    options: CallOptions = taken
+    return options
+
+
 def check_options(options: Mapping[str, Any], *, call: str) -> None:
     """Refuse keywords that are none of `CallOptions`.
 

@@ -10,8 +10,8 @@ from typing import Any, Literal, Unpack, overload
 from moonshot_async.accumulate import ChatAccumulator
 from moonshot_async.chat_stream import ChatStreamManager
 from moonshot_async.pipeline import Pipeline
-from moonshot_async.resources.call import BodyOptions
-from moonshot_async.streaming import Stream
+from moonshot_async.resources.call import BodyOptions, CallOptions, take_options
+from moonshot_async.streaming import Progress, Stream
 from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk, decode_chunk, decode_completion
 from moonshot_async.types.chat_params import CompletionParams, CompletionRequest
 from moonshot_async.types.encoding import NOT_GIVEN, NotGiven, build, encode, message_params
@@ -71,12 +71,11 @@ class Completions:
 
         See: https://platform.kimi.ai/docs/api/chat
         """
+        n = _choices(params)
         options, body = _split(params, stream, call="create")
-        pipeline = self._pipeline
         if stream:
-            request = pipeline.request("POST", _PATH, body, stream=True, **options)
-            return await pipeline.stream(request, decode_chunk, ChatAccumulator())
-        return await pipeline.fetch(pipeline.request("POST", _PATH, body, **options), decode_completion)
+            return await self._open(body, options, ChatAccumulator(n))
+        return await self._pipeline.fetch(self._pipeline.request("POST", _PATH, body, **options), decode_completion)
 
     def stream(self, **params: Unpack[CreateParams]) -> ChatStreamManager:
         """Stream an answer as events, with the answer so far at hand: `async with … as stream`.
@@ -88,22 +87,28 @@ class Completions:
 
         See: https://platform.kimi.ai/docs/guide/utilize-the-streaming-output-feature-of-kimi-api
         """
-        options, body = _split(dict(params), True, call="stream")
-        pipeline = self._pipeline
+        given: dict[str, Any] = dict(params)
+        n = _choices(given)
+        options, body = _split(given, True, call="stream")
+        return ChatStreamManager(lambda progress: self._open(body, options, progress), n)
 
-        async def start() -> Stream[ChatCompletionChunk]:
-            request = pipeline.request("POST", _PATH, body, stream=True, **options)
-            return await pipeline.stream(request, decode_chunk, ChatAccumulator())
+    async def _open(
+        self, body: bytes, options: CallOptions, progress: Progress[ChatCompletionChunk]
+    ) -> Stream[ChatCompletionChunk]:
+        request = self._pipeline.request("POST", _PATH, body, stream=True, **options)
+        return await self._pipeline.stream(request, decode_chunk, progress)
 
-        return ChatStreamManager(start)
+
+def _choices(params: Mapping[str, Any]) -> int:
+    """How many choices are asked for: a stream is not whole before each has ended."""
+    n = params.get("n")
+    return n if isinstance(n, int) and n > 1 else 1
 
 
-def _split(params: dict[str, Any], stream: object, *, call: str) -> tuple[dict[str, Any], bytes]:
+def _split(params: dict[str, Any], stream: object, *, call: str) -> tuple[CallOptions, bytes]:
     """Part the keywords into those of the call and the encoded body."""
-    options: dict[str, Any] = {
-        name: params.pop(name) for name in ("extra_headers", "extra_query", "timeout") if name in params
-    }
-    extra_body: Mapping[str, Any] | None = params.pop("extra_body", None)
+    options = take_options(params)
+    extra_body: Mapping[str, Any] | None = params.pop("extra_body", None) or None
     if call == "stream" and "stream" in params:
         raise TypeError("stream() got an unexpected keyword argument 'stream': it always streams")
     request = build(CompletionRequest, params, call=call)

@@ -54,4 +54,7 @@ class Models:
         for info in await pipeline.fetch(every, decode_models):
             if info.id == model:
                 return info
-        raise missing
+        try:
+            raise missing
+        finally:
+            del missing

@@ -5,7 +5,7 @@
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from moonshot_async.errors import APIConnectionError
+from moonshot_async.errors import APIConnectionError, StreamInterruptedError
 from moonshot_async.wire import Request, Response
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ def closed_error(request: Request) -> APIConnectionError:
     error = APIConnectionError(message="The client was closed.", request=request)
     error.retryable = False
     return error
+
+
+def interrupted_error(reason: str) -> StreamInterruptedError:
+    """The error of a body that broke off."""
+    return StreamInterruptedError(message=f"The answer broke off: {reason}.")
 
 
 def __getattr__(name: str) -> Any:

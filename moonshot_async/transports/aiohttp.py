@@ -7,6 +7,7 @@ See: https://docs.aiohttp.org/en/stable/client_reference.html
 """
 
 import asyncio
+import copy
 import select
 import ssl
 import time
@@ -18,9 +19,9 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from aiohttp.payload import BytesPayload, Payload
 
-from moonshot_async.clocks import timeout_error
-from moonshot_async.errors import APIConnectionError, APIError, Clock, ConfigurationError, StreamInterruptedError
-from moonshot_async.transports import Transport, closed_error
+from moonshot_async.clocks import deadline_of, timeout_error
+from moonshot_async.errors import APIConnectionError, APIError, Clock, ConfigurationError
+from moonshot_async.transports import Transport, closed_error, interrupted_error
 from moonshot_async.transports.watch import Watch
 from moonshot_async.wire import Request, Response
 
@@ -65,7 +66,7 @@ class AiohttpTransport:
         read_buffer_bytes: int = 64 * 1024,
     ) -> None:
         if max_connections < 0 or max_connections_per_host < 0:
-            raise ConfigurationError("max_connections must be 0 (no bound) or more")
+            raise ConfigurationError("max_connections and max_connections_per_host must be 0 (no bound) or more")
         if proxy is not None and urlsplit(proxy).scheme not in ("http", "https"):
             raise ConfigurationError("proxy must be an http:// or https:// URL")
         self._options: dict[str, Any] = {
@@ -89,6 +90,8 @@ class AiohttpTransport:
             if self._closed:
                 raise closed_error(request)
             state = self._open(loop)
+        if request.deadline is not None and request.deadline <= time.monotonic():
+            raise timeout_error(request, "total", " before the request was sent")
         task = asyncio.current_task()
         assert task is not None, "a coroutine runs in a task"
         wait = _HeadWait(request, task, state.watch)
@@ -113,7 +116,7 @@ class AiohttpTransport:
             problem = wait.problem() if wait.withdrawn() else _connection_error(error, request)
         else:
             if not wait.withdrawn():
-                body = _Body(raw, state.watch)
+                body = _Body(raw, state)
                 return Response(raw.status, raw.headers, body, request=request)
             # Tested, but Python 3.11 does not trace a frame that goes on after a cancellation was swallowed below it.
             raw.close()  # pragma: no cover
@@ -121,8 +124,12 @@ class AiohttpTransport:
         finally:
             state.watch.remove(wait)
             del state.heads[task]
-        # Raised out here, so that the exceptions of aiohttp are not its context: they carry the key.
-        raise problem
+        try:
+            # Raised out here, so that the exceptions of aiohttp are not its context: they carry the key.
+            raise problem
+        finally:
+            # An exception that a local of its own traceback holds keeps the request until a garbage collection.
+            del problem
 
     async def aclose(self) -> None:
         """Close every connection. Calls and streams that are still running raise `APIConnectionError`."""
@@ -180,13 +187,25 @@ class _Loop:
         """Close everything, in this loop."""
         await self._end.aclose()
 
+    def __del__(self) -> None:
+        # Dropped without being closed, by the last client or stream that used it.
+        if asyncio._get_running_loop() is self.loop or self.loop.is_closed():
+            self.abandon()
+        else:
+            self.loop.call_soon_threadsafe(_cut, self.session.connector)
+            self.session.detach()
+
     def abandon(self) -> None:
         """Close what can be closed without waiting, of a loop that is not the running one or is closed."""
         if not self.loop.is_closed():
             self.watch.close()
-        connector = self.session.connector
-        if connector is not None:
-            connector._close()  # aiohttp: the part of close() that does not wait
+        _cut(self.session.connector)
+        self.session.detach()
+
+
+def _cut(connector: aiohttp.BaseConnector | None) -> None:
+    if connector is not None:
+        connector._close()  # aiohttp: the part of close() that does not wait
 
 
 async def _closing(session: aiohttp.ClientSession, watch: Watch) -> AsyncGenerator[None, None]:
@@ -269,12 +288,7 @@ class _HeadWait:
         self.watch.moved(self)
 
     def _set(self, clock: Clock) -> None:
-        seconds = getattr(self.request.timeout, clock)
-        total = self.request.deadline
-        self.clock = clock
-        self.deadline = None if seconds is None else time.monotonic() + seconds
-        if total is not None and (self.deadline is None or total < self.deadline):
-            self.clock, self.deadline = "total", total
+        self.deadline, self.clock = deadline_of(self.request, clock)
 
     def expire(self) -> None:
         self.stopped = True
@@ -300,19 +314,21 @@ class _HeadWait:
 class _Body:
     """The body of a response while aiohttp receives it."""
 
-    __slots__ = ("_content", "_ended", "_late", "_raw", "_watch", "deadline")
+    __slots__ = ("_content", "_ended", "_late", "_raw", "_state", "_watch", "deadline")
 
-    def __init__(self, raw: aiohttp.ClientResponse, watch: Watch) -> None:
+    def __init__(self, raw: aiohttp.ClientResponse, state: _Loop) -> None:
         self._raw = raw
         self._content = raw.content
-        self._watch = watch
+        # Held, so that a stream outlives a client that nobody holds any more.
+        self._state = state
+        self._watch = state.watch
         self._ended: APIError | TimeoutError | None = None
         self._late: float | None = None
         self.deadline: float | None = None
 
     async def read(self, deadline: float | None = None) -> bytes:
         if self._ended is not None:
-            raise self._ended
+            raise copy.copy(self._ended)
         content = self._content
         try:
             if data := content.read_nowait():
@@ -328,13 +344,13 @@ class _Body:
         except _ExpiredError:
             self._ended = TimeoutError()
         except _ClosedError:
-            self._ended = _interrupted("the client was closed")
+            self._ended = interrupted_error("the client was closed")
         except Exception as error:  # noqa: BLE001  # whatever aiohttp raises is told in our words
-            self._ended = _interrupted("the client was closed" if self._watch.closed else _describe(error))
+            self._ended = interrupted_error("the client was closed" if self._watch.closed else _describe(error))
         # What arrived before a fault is still good. aiohttp: read_nowait() would raise instead.
         if rest := content._read_nowait(-1):
             return rest
-        raise self._ended
+        raise copy.copy(self._ended)
 
     def close(self) -> None:
         loop = self._watch.loop
@@ -410,18 +426,16 @@ def _spoilt(protocol: Any) -> bool:
         return True
 
 
-def _interrupted(reason: str) -> StreamInterruptedError:
-    return StreamInterruptedError(message=f"The answer broke off: {reason}.")
-
-
 def _connection_error(error: Exception, request: Request) -> APIError:
     """Tell an exception of aiohttp in our words, without what it holds; an operating system's error is kept."""
     result = APIConnectionError(message=f"Connection error: {_describe(error)}.", request=request)
     cause = getattr(error, "os_error", error)
     if isinstance(cause, OSError) and cause.errno is not None:
         result.__cause__ = OSError(cause.errno, cause.strerror)
-    # An address that cannot be used, or a proxy that says no, says so every time.
-    result.retryable = not isinstance(error, (ValueError, aiohttp.ClientHttpProxyError))
+    # An address that cannot be used says so every time, a proxy that says no too; and what cannot be read as HTTP is an
+    # answer all the same, which may be paid for.
+    final = (ValueError, aiohttp.ClientResponseError, aiohttp.ClientPayloadError)
+    result.retryable = not isinstance(error, final)
     return result
 
 

@@ -1,13 +1,14 @@
 """A transport without a network: the server is an async function in this process."""
 
+import copy
 import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from moonshot_async.clocks import timeout_error
-from moonshot_async.errors import APIConnectionError, APIError, Clock, StreamInterruptedError
-from moonshot_async.transports import Transport, closed_error
+from moonshot_async.clocks import deadline_of, timeout_error
+from moonshot_async.errors import APIConnectionError, APIError
+from moonshot_async.transports import Transport, closed_error, interrupted_error
 from moonshot_async.wire import ByteStream, PieceStream, Request, Response
 
 if TYPE_CHECKING:
@@ -34,8 +35,10 @@ class MemoryTransport:
         waits = self._waits
         if waits.closed:
             raise closed_error(request)
-        deadline, clock = _head_deadline(request)
+        deadline, clock = deadline_of(request, "read")
         problem: APIError
+        if request.deadline is not None and request.deadline <= time.monotonic():
+            raise timeout_error(request, "total", " before the request was sent")
         try:
             response = await waits.until(deadline, self._app(request))
         except TimeoutError:
@@ -48,20 +51,15 @@ class MemoryTransport:
             length = response.headers.get("content-length", "")
             expected = int(length) if length.isdecimal() else None
             return Response(response.status, response.headers, _Body(response.body, expected, waits), request=request)
-        raise problem
+        try:
+            raise problem
+        finally:
+            # An exception that a local of its own traceback holds keeps the request until a garbage collection.
+            del problem
 
     async def aclose(self) -> None:
         """End the calls and the reads that wait; they, and all later ones, raise `APIConnectionError`."""
         self._waits.close()
-
-
-def _head_deadline(request: Request) -> tuple[float | None, Clock]:
-    silence = request.timeout.read
-    if silence is not None:
-        due = time.monotonic() + silence
-        if request.deadline is None or due < request.deadline:
-            return due, "read"
-    return request.deadline, "total"
 
 
 class _Waits:
@@ -110,7 +108,8 @@ class _Body:
             data = await self._read(deadline)
             if self._ended is None:
                 return data
-        raise self._ended
+        # A copy: the traceback of the one that is raised leads to this object.
+        raise copy.copy(self._ended)
 
     async def _read(self, deadline: float | None) -> bytes:
         """Read, and take note of what went wrong."""
@@ -124,22 +123,18 @@ class _Body:
         except TimeoutError:
             self._ended = TimeoutError()
         except OSError as error:
-            self._ended = _interrupted(str(error) or type(error).__name__)
+            self._ended = interrupted_error(str(error) or type(error).__name__)
         if self._waits.closed:
-            self._ended = _interrupted("the client was closed")
+            self._ended = interrupted_error("the client was closed")
         elif self._missing is not None and self._ended is None:
             self._missing -= len(data)
             if not data and self._missing > 0:
-                self._ended = _interrupted(f"the connection ended {self._missing} bytes before the body did")
+                self._ended = interrupted_error(f"the connection ended {self._missing} bytes before the body did")
         return data
 
     def close(self) -> None:
-        self._ended = self._ended or _interrupted("it was closed")
+        self._ended = self._ended or interrupted_error("it was closed")
         self._body.close()
-
-
-def _interrupted(reason: str) -> StreamInterruptedError:
-    return StreamInterruptedError(message=f"The answer broke off: {reason}.")
 
 
 FITS: type[Transport] = MemoryTransport

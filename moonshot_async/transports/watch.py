@@ -10,6 +10,8 @@ from typing import Final, Protocol
 
 # Expired waits are looked for at most this often, in seconds, so that many of them cost no more than few.
 _TICK: Final = 0.005
+# Seldom where there are many: looking at one costs 0.1 µs, which is a twentieth of this.
+_TICK_PER_WAIT: Final = 2e-6
 
 
 class Wait(Protocol):
@@ -82,4 +84,4 @@ class Watch:
             self._waits.discard(wait)
             wait.expire()
         if coming := [wait.deadline for wait in self._waits if wait.deadline is not None]:
-            self._set(max(min(coming), now + _TICK))
+            self._set(max(min(coming), now + max(_TICK, len(coming) * _TICK_PER_WAIT)))

@@ -1,6 +1,6 @@
 """From the keywords of a call to the JSON bytes of its body: one encode, no dicts in between.
 
-`NOT_GIVEN` (also `omit`) means "absent". Everything else is what the caller said, `None` included.
+`NOT_GIVEN` means "absent". Everything else is what the caller said, `None` included.
 """
 
 from collections.abc import Iterable, Mapping
@@ -40,7 +40,18 @@ def encode(body: msgspec.Struct, extra_body: Mapping[str, Any] | None = None) ->
     """
     if extra_body is None:
         return to_json(body)
-    return to_json({**_fields(body), **extra_body})
+    return to_json({**_fields(body), **plain(extra_body)})
+
+
+def plain(value: Any) -> Any:
+    """Data in which our structs are what they would be in a request: messages as received, others without nulls."""
+    if isinstance(value, ChatCompletionMessage):
+        return value.to_param()
+    if isinstance(value, Model):
+        return value.model_dump(exclude_none=True)
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def to_json(value: object) -> bytes:
@@ -74,14 +85,11 @@ def message_params(messages: object) -> list[Any]:
 
 
 def _message_param(message: Any) -> Any:
-    if isinstance(message, ChatCompletionMessage):
-        return message.to_param()
+    if message is None or isinstance(message, (str, bytes, int, float, list)):
+        kind = type(message).__name__
+        raise TypeError(f"a message is an object such as {{'role': 'user', 'content': 'Hi'}}, not {kind}")
     # A message put together by hand often holds the tool calls of a response.
-    calls = message.get("tool_calls") if isinstance(message, Mapping) else None
-    if isinstance(calls, (list, tuple)) and any(isinstance(call, Model) for call in calls):
-        plain = [call.model_dump(exclude_none=True) if isinstance(call, Model) else call for call in calls]
-        return {**message, "tool_calls": plain}
-    return message
+    return plain(message)
 
 
 def _fields(body: msgspec.Struct) -> dict[str, Any]:

@@ -71,7 +71,7 @@ ERRORS = [
     (aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError(1, "wrong version number")), "wrong version number", True),
     (certificate_error(), "certificate was refused: .*self-signed certificate", False),
     (aiohttp.ServerDisconnectedError(), "closed the connection without an answer", True),
-    (aiohttp.ClientPayloadError("not completed"), "before the body was complete", True),
+    (aiohttp.ClientPayloadError("not completed"), "before the body was complete", False),
     (aiohttp.ClientOSError(104, "Connection reset by peer"), "Connection reset by peer", True),
     (aiohttp.ClientConnectionResetError("Cannot write"), "was closed", True),
     (aiohttp.ClientConnectionError("Connector is closed."), "was closed", True),
@@ -82,7 +82,7 @@ ERRORS = [
     (aiohttp.InvalidURL("http://"), "the address cannot be used", False),
     (UnicodeError("label too long"), "the address cannot be used", False),
     (aiohttp.ClientHttpProxyError(INFO, (), status=407), "the proxy answered with status 407", False),
-    (aiohttp.ClientResponseError(INFO, (), status=400, message="bad"), "the answer is not valid HTTP", True),
+    (aiohttp.ClientResponseError(INFO, (), status=400, message="bad"), "the answer is not valid HTTP", False),
 ]
 
 

@@ -1,7 +1,6 @@
 """From the keywords of a call to its bytes, and what is refused before any of them is sent."""
 
 import json
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +14,7 @@ import moonshot_async
 from moonshot_async.errors import ConfigurationError
 from moonshot_async.types.chat import ChatCompletionMessage, decode_completion
 from moonshot_async.types.chat_params import CompletionRequest
-from moonshot_async.types.encoding import NOT_GIVEN, NotGiven, build, encode, message_params, to_json
+from moonshot_async.types.encoding import NOT_GIVEN, NotGiven, build, encode, message_params, plain, to_json
 
 SECRET = "the prompt of somebody"
 HI = [{"role": "user", "content": "Hi"}]
@@ -82,9 +81,33 @@ def test_extra_body_is_laid_over_the_top_level_last() -> None:
     assert sent({}) == sent()
 
 
-@pytest.mark.parametrize("messages", [HI, tuple(HI), iter(HI), (one for one in HI), OrderedDict.fromkeys([1]).keys()])
+@pytest.mark.parametrize("messages", [HI, tuple(HI), iter(HI), (one for one in HI), {1: HI[0]}.values()])
 def test_messages_may_be_any_iterable(messages: Any) -> None:
-    assert sent(messages=messages)["messages"] in (HI, [1])
+    assert sent(messages=messages)["messages"] == HI
+
+
+@pytest.mark.parametrize("message", ["Hi", b"Hi", None, 5, HI])
+def test_a_message_that_is_no_object_is_refused(message: object) -> None:
+    with pytest.raises(TypeError, match=rf"^a message is an object .* not {type(message).__name__}$"):
+        message_params([message])
+
+
+def test_our_structs_are_sent_without_what_only_we_know_wherever_they_stand() -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}", "w": 2}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call], "foo": "bar"}
+    answer = decode_completion(
+        msgspec.json.encode({"id": "c", "choices": [{"message": message, "finish_reason": "x"}]})
+    )
+    answer._request_id = "RID"
+    received = answer.choices[0].message
+    assert received.tool_calls is not None
+    by_hand = {"role": "assistant", "tool_calls": [{"id": "a", "function": received.tool_calls[0].function}]}
+
+    replayed = {"role": "assistant", "tool_calls": [call], "foo": "bar"}
+    assert sent(messages=[received])["messages"] == [replayed]
+    assert sent(messages=[by_hand])["messages"][0]["tool_calls"] == [{"id": "a", "function": call["function"]}]
+    assert sent({"messages": [received], "n": (1, 2)})["messages"] == [replayed]
+    assert "RID" not in f"{plain(answer)}"
 
 
 @pytest.mark.parametrize("messages", ["Hi", b"Hi", HI[0], None, 5])

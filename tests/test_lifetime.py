@@ -1,0 +1,355 @@
+"""How long things live: a stream that failed stays failed, one outlives its client, and what is dropped is gone."""
+
+import asyncio
+import gc
+import time
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from moonshot_async import AsyncMoonshot, MemoryTransport, collect
+from moonshot_async import pipeline as pipeline_module
+from moonshot_async.errors import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    BadRequestError,
+    ConfigurationError,
+    StreamInterruptedError,
+)
+from moonshot_async.fake import FakeMoonshot
+from moonshot_async.middleware import Handler
+from moonshot_async.types.chat import ChatCompletionChunk
+from moonshot_async.wire import Request, Response
+from tests.scripted import LAST_CHUNK, SSE_HEAD, Peer, Play, ScriptedServer, answer, chunk, events
+
+Start = Callable[[Play], Awaitable[ScriptedServer]]
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+ASK: dict[str, Any] = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Hi"}]}
+DELTA = b'{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"x"},"finish_reason":null}]}'
+FINISH = b'{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
+COMPLETION = b'{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}'
+
+
+@pytest.fixture
+def no_gc() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def waiting(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(SSE_HEAD + chunk(events(DELTA)))
+    await peer.gone()
+
+
+async def finishing(peer: Peer) -> None:
+    while True:
+        body = await peer.request()
+        if b'"stream":true' in body:
+            await peer.send(SSE_HEAD + chunk(events(DELTA)))
+            await asyncio.sleep(0.01)
+            await peer.send(chunk(events(FINISH, b"[DONE]")) + LAST_CHUNK)
+        else:
+            await peer.send(answer(COMPLETION))
+
+
+def client_of(server: ScriptedServer, **options: Any) -> AsyncMoonshot:
+    return AsyncMoonshot(api_key="sk-test", base_url=server.url, max_retries=0, **options)
+
+
+def in_memory(*pieces: bytes, **options: Any) -> AsyncMoonshot:
+    async def app(request: Request) -> Response:
+        return Response(200, [("Content-Type", "text/event-stream")], list(pieces))
+
+    return AsyncMoonshot(api_key="sk-test", base_url="http://m.test/v1", transport=MemoryTransport(app), **options)
+
+
+# --- a stream that failed stays failed
+
+
+async def test_a_read_that_was_given_up_is_no_end_of_the_answer(scripted: Start) -> None:
+    async with client_of(await scripted(waiting)) as client:
+        stream = await client.chat.completions.create(**ASK, stream=True)
+        await anext(stream)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(stream), 0.02)
+        for _ in range(2):
+            with pytest.raises(StreamInterruptedError) as caught:
+                await anext(stream)
+            assert caught.value.partial is not None
+            assert caught.value.partial.choices[0].message.content == "x"
+
+
+async def test_events_that_were_given_up_are_no_end_of_the_answer(scripted: Start) -> None:
+    async with (
+        client_of(await scripted(waiting)) as client,
+        client.chat.completions.stream(**ASK) as stream,
+    ):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                async for _ in stream:
+                    pass
+        for ask_again in (stream.until_done, stream.get_final_completion, lambda: anext(stream)):
+            with pytest.raises(StreamInterruptedError):
+                await ask_again()
+        assert stream.current_completion_snapshot.choices[0].message.content == "x"
+
+
+async def test_a_second_loop_finds_a_stream_that_the_first_one_left_closed() -> None:
+    for pieces in (
+        [events(DELTA, DELTA, FINISH, b"[DONE]")],
+        [events(DELTA), events(DELTA), events(FINISH, b"[DONE]")],
+    ):
+        stream = await in_memory(*pieces).chat.completions.create(**ASK, stream=True)
+        async for _ in stream:
+            break
+        with pytest.raises(StreamInterruptedError, match="leaving `async for` early closes it"):
+            async for _ in stream:
+                pass
+
+
+async def test_a_loop_over_a_stream_that_was_read_to_its_end_finds_nothing() -> None:
+    stream = await in_memory(events(DELTA, FINISH, b"[DONE]")).chat.completions.create(**ASK, stream=True)
+    assert len([chunk async for chunk in stream]) == 2
+    assert [chunk async for chunk in stream] == []
+
+
+async def test_a_stream_is_read_by_one_task_at_a_time(scripted: Start) -> None:
+    async with client_of(await scripted(finishing)) as client:
+        stream = await client.chat.completions.create(**ASK, stream=True)
+
+        async def read() -> int:
+            return len([chunk async for chunk in stream])
+
+        first = asyncio.create_task(read())
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="read by another task"):
+            await read()
+        assert await first == 2
+
+
+async def test_a_stream_is_not_whole_before_every_choice_that_was_asked_for() -> None:
+    client = in_memory(events(DELTA, FINISH))
+    assert len([chunk async for chunk in await client.chat.completions.create(**ASK, stream=True)]) == 2
+    with pytest.raises(StreamInterruptedError, match="before the answer was complete"):
+        async for _ in await client.chat.completions.create(**ASK, stream=True, n=2):
+            pass
+    async with client.chat.completions.stream(**ASK, n=2) as stream:
+        with pytest.raises(StreamInterruptedError, match="before the answer was complete"):
+            await stream.get_final_completion()
+
+
+async def test_an_answer_that_says_it_is_done_is_whole_for_everyone() -> None:
+    client = in_memory(events(DELTA, b"[DONE]"))
+    async with client.chat.completions.stream(**ASK) as stream:
+        completion = await stream.get_final_completion()
+    collected = await collect(await client.chat.completions.create(**ASK, stream=True))
+    assert completion == collected
+    assert collected.choices[0].message.content == "x"
+
+    async def unsure() -> AsyncIterator[ChatCompletionChunk]:
+        async for item in await client.chat.completions.create(**ASK, stream=True):
+            yield item
+
+    with pytest.raises(StreamInterruptedError):
+        await collect(unsure())
+
+
+# --- deadlines that nothing outruns
+
+
+async def test_a_slow_consumer_does_not_stretch_the_deadline() -> None:
+    client = in_memory(*[events(DELTA)] * 1000)
+    stream = await client.chat.completions.create(**ASK, stream=True, timeout=0.2)
+    started = time.monotonic()
+    with pytest.raises(APITimeoutError) as caught:
+        async for _ in stream:
+            await asyncio.sleep(0.02)
+    assert caught.value.clock == "total"
+    assert time.monotonic() - started < 0.4
+
+
+async def test_a_body_that_never_lets_go_of_the_loop_ends_at_the_deadline() -> None:
+    async def flood() -> AsyncIterator[bytes]:
+        while True:
+            yield b": still here\n\n" * 1000
+
+    async def app(request: Request) -> Response:
+        return Response(200, [], flood())
+
+    client = AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(app), base_url="http://m.test/v1")
+    with pytest.raises(APITimeoutError):
+        async for _ in await client.chat.completions.create(**ASK, stream=True, timeout=0.1):
+            pass
+
+
+@pytest.mark.parametrize("over", ["loopback", "memory"])
+async def test_nothing_is_sent_after_the_deadline(scripted: Start, over: str) -> None:
+    async def late(request: Request, call_next: Handler) -> Response:
+        return await call_next(request.replace(deadline=time.monotonic()))
+
+    fake = FakeMoonshot()
+    server = await scripted(finishing)
+    transport = MemoryTransport(fake) if over == "memory" else None
+    async with client_of(server, transport=transport, limits=late) as client:
+        with pytest.raises(APITimeoutError, match="before the request was sent"):
+            await client.chat.completions.create(**ASK)
+    assert server.requests == fake.requests == []
+
+
+async def test_layers_of_the_caller_are_bounded_by_the_deadline() -> None:
+    async def slow(request: Request, call_next: Handler) -> Response:
+        await asyncio.sleep(30)
+        return await call_next(request)
+
+    async def slow_key() -> str:
+        await asyncio.sleep(30)
+        return "sk-test"
+
+    memory = MemoryTransport(FakeMoonshot())
+    for options in ({"limits": slow}, {"middleware": [slow]}, {"api_key": slow_key}):
+        client = AsyncMoonshot(**{"api_key": "sk-test", "transport": memory, **options})  # type: ignore[arg-type]
+        started = time.monotonic()
+        with pytest.raises(APITimeoutError) as caught:
+            await client.chat.completions.create(**ASK, timeout=0.05)
+        assert caught.value.clock == "total"
+        assert time.monotonic() - started < 0.3
+
+
+async def test_layers_of_the_caller_run_without_a_deadline_too() -> None:
+    async def layer(request: Request, call_next: Handler) -> Response:
+        assert request.deadline is None
+        return await call_next(request)
+
+    client = AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(FakeMoonshot()), middleware=[layer])
+    assert (await client.chat.completions.create(**ASK, timeout=None)).choices
+
+
+async def test_the_body_of_an_error_is_not_waited_for(scripted: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def dripping(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 60000\r\n\r\n")
+        await peer.drip(b"x" * 60000, every=0.01)
+
+    monkeypatch.setattr(pipeline_module, "_ERROR_BODY_SECONDS", 0.1)
+    async with client_of(await scripted(dripping)) as client:
+        started = time.monotonic()
+        with pytest.raises(BadRequestError):
+            await client.chat.completions.create(**ASK)
+        assert time.monotonic() - started < 0.5
+
+
+# --- what is dropped is gone, and what is held lives
+
+
+async def test_a_stream_outlives_the_client_that_made_it(scripted: Start) -> None:
+    server = await scripted(finishing)
+
+    async def ask() -> Any:
+        return await client_of(server).chat.completions.create(**ASK, stream=True)
+
+    assert len([chunk async for chunk in await ask()]) == 2
+    await server.until(lambda: server.open == 0, seconds=1)
+
+
+async def test_a_client_that_was_dropped_leaves_no_connection_and_no_complaint(scripted: Start, no_gc: None) -> None:
+    server = await scripted(finishing)
+
+    async def use() -> None:
+        await client_of(server).chat.completions.create(**ASK)
+
+    for _ in range(5):
+        await use()
+    await server.until(lambda: server.open == 0, seconds=1)
+    assert len(server.requests) == 5
+
+
+async def test_a_client_that_was_dropped_in_another_thread_leaves_no_connection(scripted: Start, no_gc: None) -> None:
+    server = await scripted(finishing)
+    holder = [client_of(server)]
+    await holder[0].chat.completions.create(**ASK)
+    await asyncio.to_thread(holder.clear)
+    await server.until(lambda: server.open == 0, seconds=1)
+
+
+async def refused(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(answer(b'{"error":{"message":"no"}}', status=b"400 Bad Request"))
+
+
+async def failing(peer: Peer) -> None:
+    while True:
+        await peer.request()
+        await peer.send(answer(b'{"error":{"message":"no"}}', status=b"503 Service Unavailable"))
+
+
+async def cut(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(SSE_HEAD + chunk(events(DELTA)))
+
+
+async def broken(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(SSE_HEAD + chunk(events(DELTA, b"{nonsense")))
+    await peer.gone()
+
+
+async def silent(peer: Peer) -> None:
+    await peer.request()
+    await peer.gone()
+
+
+@pytest.mark.parametrize("play", [refused, failing, cut, broken, silent])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_call_that_failed_keeps_nothing_alive(scripted: Start, no_gc: None, play: Play, stream: bool) -> None:
+    async with client_of(await scripted(play)) as client:
+        patient = client.with_options(max_retries=1, timeout=0.3)
+
+        async def fail() -> "weakref.ref[APIError]":
+            try:
+                answer = await patient.chat.completions.create(**ASK, stream=stream)
+                async for _ in answer:  # type: ignore[union-attr]  # a completion never comes
+                    pass
+            except APIError as error:
+                return weakref.ref(error)
+            raise AssertionError("it did not fail")
+
+        gone = await fail()
+        await asyncio.sleep(0)
+        assert gone() is None
+
+
+async def test_what_is_no_http_is_not_asked_for_again(scripted: Start) -> None:
+    async def odd(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\nabc")
+
+    server = await scripted(odd)
+    async with AsyncMoonshot(api_key="sk-test", base_url=server.url) as client:
+        with pytest.raises(APIConnectionError) as caught:
+            await client.chat.completions.create(**ASK)
+    assert not caught.value.retryable
+    assert len(server.requests) == 1
+
+
+async def test_a_key_function_that_is_not_async_is_told_so() -> None:
+    client = AsyncMoonshot(api_key=lambda: "sk-test", transport=MemoryTransport(FakeMoonshot()))  # type: ignore[arg-type, return-value]
+    with pytest.raises(ConfigurationError, match="must be async"):
+        await client.models.list()
+
+
+async def test_nothing_is_a_good_answer_where_nothing_was_promised() -> None:
+    async def app(request: Request) -> Response:
+        return Response(204)
+
+    client = AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(app))
+    assert await client.request("DELETE", "/files/f") is None
+    with pytest.raises(APIError):
+        await client.request("DELETE", "/files/f", response_type=dict)
