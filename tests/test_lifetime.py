@@ -162,6 +162,31 @@ async def test_an_answer_that_says_it_is_done_is_whole_for_everyone() -> None:
         await collect(unsure())
 
 
+async def test_what_arrived_before_a_reset_is_handed_out_although_nobody_was_reading(scripted: Start) -> None:
+    looked_away, torn = asyncio.Event(), asyncio.Event()
+
+    async def tearing(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(SSE_HEAD + chunk(events(DELTA)))
+        await looked_away.wait()
+        await peer.send(chunk(events(DELTA)))
+        await asyncio.sleep(0.02)
+        peer.reset()
+        torn.set()
+
+    async with client_of(await scripted(tearing)) as client:
+        stream = await client.chat.completions.create(**ASK, stream=True)
+        await anext(stream)
+        looked_away.set()
+        await torn.wait()
+        await asyncio.sleep(0.02)
+        assert (await anext(stream)).choices[0].delta.content == "x"
+        with pytest.raises(StreamInterruptedError) as caught:
+            await anext(stream)
+    assert caught.value.partial is not None
+    assert caught.value.partial.choices[0].message.content == "xx"
+
+
 # --- deadlines that nothing outruns
 
 
