@@ -11,16 +11,24 @@ from moonshot_async import AsyncMoonshot, Retry, Timeout
 from moonshot_async.errors import APIConnectionError, APITimeoutError
 from moonshot_async.transports import AiohttpTransport
 from tests.conftest import open_sockets
-from tests.scripted import LAST_CHUNK, SSE_HEAD, Peer, Play, ScriptedServer, answer, chunk, events
+from tests.scripted import (
+    ASK,
+    COMPLETION,
+    DELTA,
+    FINISH,
+    LAST_CHUNK,
+    SSE_HEAD,
+    Peer,
+    Play,
+    ScriptedServer,
+    answer,
+    chunk,
+    events,
+)
 
 Start = Callable[[Play], Awaitable[ScriptedServer]]
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
-
-ASK: dict[str, Any] = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Hi"}]}
-DELTA = b'{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"x"},"finish_reason":null}]}'
-FINISH = b'{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
-COMPLETION = b'{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}'
 
 
 async def answering(peer: Peer) -> None:

@@ -23,16 +23,24 @@ from moonshot_async.fake import FakeMoonshot
 from moonshot_async.middleware import Handler
 from moonshot_async.types.chat import ChatCompletionChunk
 from moonshot_async.wire import Request, Response
-from tests.scripted import LAST_CHUNK, SSE_HEAD, Peer, Play, ScriptedServer, answer, chunk, events
+from tests.scripted import (
+    ASK,
+    COMPLETION,
+    DELTA,
+    FINISH,
+    LAST_CHUNK,
+    SSE_HEAD,
+    Peer,
+    Play,
+    ScriptedServer,
+    answer,
+    chunk,
+    events,
+)
 
 Start = Callable[[Play], Awaitable[ScriptedServer]]
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
-
-ASK: dict[str, Any] = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Hi"}]}
-DELTA = b'{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"x"},"finish_reason":null}]}'
-FINISH = b'{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
-COMPLETION = b'{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}'
 
 
 @pytest.fixture

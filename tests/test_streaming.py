@@ -25,7 +25,7 @@ from moonshot_async.streaming import collect
 from moonshot_async.transports import AiohttpTransport
 from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk
 from moonshot_async.wire import Content, Request, Response
-from tests.scripted import LAST_CHUNK, SSE_HEAD, Peer, Play, ScriptedServer, answer, chunk
+from tests.scripted import COMPLETION, DELTA, FINISH, LAST_CHUNK, SSE_HEAD, Peer, Play, ScriptedServer, answer, chunk
 
 Start = Callable[[Play], Awaitable[ScriptedServer]]
 
@@ -33,10 +33,6 @@ SAMPLES = {path.stem: path.read_bytes() for path in sorted((Path(__file__).paren
 KEY = "sk-key-that-nobody-may-see"
 PROMPT = "prompt that nobody may see"
 ASK: dict[str, Any] = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": PROMPT}]}
-
-DELTA = b'{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"x"},"finish_reason":null}]}'
-FINISH = b'{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
-COMPLETION = b'{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}'
 
 
 def event(data: bytes) -> bytes:
