@@ -68,20 +68,18 @@ class Stream(Generic[T]):
         self.response = response
         self._source = _Source(response, request, decode, progress)
         self._single: AsyncGenerator[T, None] | None = None
-        self._looped = False
 
     def __aiter__(self) -> AsyncIterator[T]:
         # A loop that was left closes the stream as soon as the event loop has finished its generator; a second one
         # shall find the same whether that has happened or not.
-        if self._looped and not self._source.reading:
+        if self._source.looped and not self._source.reading:
             self._source.close()
-        self._looped = True
-        return _items(self._source)
+        return _items(self._source, looping=True)
 
     def __anext__(self) -> Awaitable[T]:
         # A generator that raised is used up and would end in silence; a new one raises again.
         if self._single is None or self.failed:
-            self._single = _items(self._source)
+            self._single = _items(self._source, looping=False)
         return anext(self._single)
 
     @property
@@ -117,6 +115,7 @@ class _Source(Generic[T]):
         "done",
         "error",
         "events",
+        "looped",
         "opening",
         "progress",
         "reading",
@@ -136,6 +135,7 @@ class _Source(Generic[T]):
         self.begun = False
         self.opening = b""
         self.reading = False
+        self.looped = False
         self.done = False
         self.error: APIError | None = None
 
@@ -261,9 +261,10 @@ def no_stream(content: bytes, decode: ModelDecoder[Any]) -> APIError:
     )
 
 
-async def _items(source: _Source[T]) -> AsyncGenerator[T, None]:
+async def _items(source: _Source[T], *, looping: bool) -> AsyncGenerator[T, None]:
     """Yield what the source holds, then what it brings, until the answer is whole."""
     source.check()
+    source.looped = source.looped or looping
     decode, add = source.decode, source.progress.add
     try:
         while not source.done:

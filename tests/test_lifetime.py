@@ -123,6 +123,13 @@ async def test_a_second_loop_finds_a_stream_that_the_first_one_left_closed() -> 
                 pass
 
 
+async def test_a_loop_goes_on_where_reading_piece_by_piece_stopped() -> None:
+    stream = await in_memory(events(DELTA, DELTA, FINISH, b"[DONE]")).chat.completions.create(**ASK, stream=True)
+    aiter(stream)  # asked for and never used: no loop was left
+    await anext(stream)
+    assert len([item async for item in stream]) == 2
+
+
 async def test_a_loop_over_a_stream_that_was_read_to_its_end_finds_nothing() -> None:
     stream = await in_memory(events(DELTA, FINISH, b"[DONE]")).chat.completions.create(**ASK, stream=True)
     assert len([chunk async for chunk in stream]) == 2
