@@ -5,10 +5,11 @@ a default would do, a lone surrogate) goes through a slower, forgiving path that
 that nothing the server said is lost and the common case pays nothing for it.
 """
 
+import copy
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import msgspec
 
@@ -39,16 +40,41 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, repr_omit_
         """The fields that the server sent beyond the documented ones."""
         return {} if isinstance(self._extra, msgspec.UnsetType) else self._extra
 
-    def to_dict(self, *, exclude_unset: bool = True, exclude_none: bool = False) -> dict[str, Any]:
+    @classmethod
+    def model_validate(cls, obj: Any) -> Self:
+        """Make one of plain data, as forgivingly as of an answer.
+
+        Raises:
+            APIResponseValidationError: the data has another shape.
+        """
+        return ModelDecoder(cls)(msgspec.json.encode(obj))
+
+    def model_copy(self) -> Self:
+        """A shallow copy, unknown fields included."""
+        return copy.copy(self)
+
+    def to_dict(
+        self, *, mode: str = "python", exclude_unset: bool = True, exclude_none: bool = False
+    ) -> dict[str, Any]:
         """Plain dicts and lists, for logging or storing; fields that only hold None by default are left out."""
-        return self.model_dump(exclude_unset=exclude_unset, exclude_none=exclude_none)
+        return self.model_dump(mode=mode, exclude_unset=exclude_unset, exclude_none=exclude_none)
 
     def to_json(self, *, indent: int | None = 2, exclude_unset: bool = True) -> str:
         """The JSON text of `to_dict`."""
         return self.model_dump_json(indent=indent, exclude_unset=exclude_unset)
 
-    def model_dump(self, *, exclude_unset: bool = False, exclude_none: bool = False) -> dict[str, Any]:
-        """Plain dicts and lists with every field, or without those that only hold None."""
+    def model_dump(
+        self,
+        *,
+        mode: str = "python",
+        by_alias: bool | None = None,
+        exclude_unset: bool = False,
+        exclude_none: bool = False,
+    ) -> dict[str, Any]:
+        """Plain dicts and lists with every field, or without those that only hold None.
+
+        `mode` and `by_alias` make no difference: the values have JSON forms and the fields no other names.
+        """
         out: dict[str, Any] = {}
         for field in msgspec.structs.fields(self):
             value = getattr(self, field.name)
@@ -58,7 +84,12 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, repr_omit_
         return out | {name: value for name, value in self.model_extra.items() if not (exclude_none and value is None)}
 
     def model_dump_json(
-        self, *, indent: int | None = None, exclude_unset: bool = False, exclude_none: bool = False
+        self,
+        *,
+        indent: int | None = None,
+        by_alias: bool | None = None,
+        exclude_unset: bool = False,
+        exclude_none: bool = False,
     ) -> str:
         """The JSON text of `model_dump`."""
         data = msgspec.json.encode(self.model_dump(exclude_unset=exclude_unset, exclude_none=exclude_none))

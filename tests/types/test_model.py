@@ -114,6 +114,19 @@ def test_fields_named_like_our_own_are_unknown_fields_like_any_other() -> None:
     assert completion.to_dict()["_extra"] == 5
 
 
+def test_what_was_dumped_can_be_made_again() -> None:
+    answer = ChatCompletion.model_validate(UNKNOWN)
+
+    assert ChatCompletion.model_validate(answer.model_dump(mode="json", by_alias=True)) == answer
+    assert ChatCompletion.model_validate(answer.to_dict(mode="json")) == answer
+    assert ChatCompletion.model_validate(json.loads(answer.model_dump_json(by_alias=True))) == answer
+    assert answer.model_copy() == answer
+    assert answer.model_copy() is not answer
+    assert answer.model_copy().choices[0].message.mood == "calm"  # type: ignore[attr-defined]
+    with pytest.raises(APIResponseValidationError):
+        ChatCompletion.model_validate({"choices": 5})
+
+
 def test_null_fields_are_left_out_where_a_dump_is_asked_to() -> None:
     completion = decode_completion(b'{"choices":[],"x":null,"y":{"z":null}}')
 
