@@ -102,9 +102,8 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [
-    "DEFAULT_TIMEOUT",
-    "NOT_GIVEN",
+# Sorted as `sorted` sorts, so that anybody can check it.
+__all__ = [  # noqa: RUF022  # ruff would put constants first
     "APIConnectionError",
     "APIError",
     "APIResponseValidationError",
@@ -124,6 +123,7 @@ __all__ = [
     "ContentFilterError",
     "ContentFilterFinishReasonError",
     "ContextLengthExceededError",
+    "DEFAULT_TIMEOUT",
     "EngineOverloadedError",
     "Headers",
     "InternalServerError",
@@ -131,6 +131,7 @@ __all__ = [
     "Log",
     "MemoryTransport",
     "MoonshotError",
+    "NOT_GIVEN",
     "NotFoundError",
     "NotGiven",
     "PermissionDeniedError",
