@@ -264,7 +264,7 @@ class AsyncMoonshot:
             headers=Headers(headers).merged(self._default_headers).checked(),
             query=self._default_query,
             timeout=self._timeout,
-            guarded=bool(self._middleware or self._limits) or callable(self._api_key),
+            guarded=any(not isinstance(layer, (Retry, Log)) for layer in layers),
         )
 
 

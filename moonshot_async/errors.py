@@ -52,11 +52,18 @@ class MoonshotError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, self.__dict__)
 
+    def __copy__(self) -> "MoonshotError":
+        twin = _rebuild(type(self), self.args, self.__dict__)
+        twin.__cause__ = self.__cause__
+        return twin
+
 
 def _rebuild(cls: type[MoonshotError], args: tuple[Any, ...], state: dict[str, Any]) -> MoonshotError:
     error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(state)
+    if "__notes__" in state:
+        error.__dict__["__notes__"] = list(state["__notes__"])
     return error
 
 

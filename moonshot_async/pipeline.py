@@ -6,6 +6,7 @@ typed exception whose body was read, within bounds, and closed.
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
@@ -32,6 +33,10 @@ T = TypeVar("T")
 _ERROR_BODY_BYTES = 64 * 1024
 # The status of an error says enough: its body is not waited for any longer, in seconds.
 _ERROR_BODY_SECONDS = 5.0
+# How much later than the deadline a foreign layer is stopped, in seconds.
+_GUARD_GRACE = 0.05
+# The good responses of a guarded call, which a foreign layer may hold when it is stopped.
+_OPENED: ContextVar[list[Response] | None] = ContextVar("_OPENED", default=None)
 
 
 def compose(middleware: Sequence[Middleware], handler: Handler) -> Handler:
@@ -51,6 +56,8 @@ def exchange(transport: Transport) -> Handler:
     async def send(request: Request) -> Response:
         response = await transport.send(request)
         if response.status < 300:
+            if (opened := _OPENED.get()) is not None:
+                opened.append(response)
             return response
         raise await _refusal(request, response)
 
@@ -66,8 +73,16 @@ def guard(handler: Handler) -> Handler:
         # anyio is imported late: a chain of our own layers keeps to the deadline without it, and costs 19 µs less.
         import anyio
 
-        with anyio.move_on_after(max(0.0, request.deadline - time.monotonic())):
-            return await handler(request)
+        opened: list[Response] = []
+        token = _OPENED.set(opened)
+        try:
+            # A little later than the transport, which knows better what it was waiting for.
+            with anyio.move_on_after(max(0.0, request.deadline - time.monotonic()) + _GUARD_GRACE):
+                return await handler(request)
+        finally:
+            _OPENED.reset(token)
+        for response in opened:
+            response.close()
         raise timeout_error(request, "total", " before an answer came")
 
     return send
@@ -146,6 +161,8 @@ class Pipeline:
             APIError: in all its kinds.
         """
         response = await self._handler(request)
+        # What was sent in the end: a later attempt, perhaps.
+        request = response.request or request
         content = await self.read(request, response)
         if response.status == 204 and decode.cls is Any:
             return cast("T", None)
@@ -194,6 +211,7 @@ class Pipeline:
             APIError: in all its kinds, before the first event.
         """
         response = await self._handler(request)
+        request = response.request or request
         kind = response.headers.get("content-type", "").lower()
         if kind.startswith(("application/json", "text/html")):
             raise complete(no_stream(await self.read(request, response), decode), request, response)

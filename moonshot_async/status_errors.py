@@ -73,7 +73,8 @@ def status_error(request: Request, response: Response, content: bytes) -> APISta
     response.keep(content)
     response.headers = _masked_headers(response.headers, secrets)
     response.request = request.redacted()
-    body = _error_body(content)
+    # Once more: JSON has other ways to write a key.
+    body = _masked_tree(_error_body(content), secrets)
     kind, text = _type_and_message(body)
     cls = _classify(response.status, kind, text)
     message = f"Error code: {response.status}" + (f" - {text}" if text else "")

@@ -10,6 +10,7 @@ Nothing here times out by itself: each read is given the moment by which it must
 
 import copy
 import time
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Iterator
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -68,19 +69,28 @@ class Stream(Generic[T]):
         self.response = response
         self._source = _Source(response, request, decode, progress)
         self._single: AsyncGenerator[T, None] | None = None
+        self._loop: weakref.ref[AsyncGenerator[T, None]] | None = None
 
     def __aiter__(self) -> AsyncIterator[T]:
-        # A loop that was left closes the stream as soon as the event loop has finished its generator; a second one
-        # shall find the same whether that has happened or not.
-        if self._source.looped and not self._source.reading:
-            self._source.close()
-        return _items(self._source, looping=True)
+        self._close_if_left()
+        loop = _items(self._source, looping=True)
+        self._loop = weakref.ref(loop)
+        return loop
 
     def __anext__(self) -> Awaitable[T]:
+        self._close_if_left()
         # A generator that raised is used up and would end in silence; a new one raises again.
         if self._single is None or self.failed:
             self._single = _items(self._source, looping=False)
         return anext(self._single)
+
+    def _close_if_left(self) -> None:
+        """Close the stream if a loop over it was begun and is gone.
+
+        The event loop does so too, some turns later; whoever reads on before that shall find the same.
+        """
+        if self._source.looped and self._loop is not None and self._loop() is None:
+            self._source.close()
 
     @property
     def failed(self) -> bool:
@@ -268,7 +278,8 @@ async def _items(source: _Source[T], *, looping: bool) -> AsyncGenerator[T, None
     decode, add = source.decode, source.progress.add
     try:
         while not source.done:
-            for name, data in source.events:
+            events = source.events
+            for name, data in events:
                 try:
                     item = decode(data)
                 except APIError as error:
@@ -280,7 +291,8 @@ async def _items(source: _Source[T], *, looping: bool) -> AsyncGenerator[T, None
                 if ended:
                     await source.drain()
                     return
-            if source.done or not await source.more():
+            # Another generator may have read on in the meantime: then there are its events to hand out first.
+            if source.events is events and (source.done or not await source.more()):
                 return
     finally:
         # While another task is reading, this one was told so and leaves the stream alone.

@@ -101,8 +101,8 @@ class Completions:
 
 def _choices(params: Mapping[str, Any]) -> int:
     """How many choices are asked for: a stream is not whole before each has ended."""
-    n = params.get("n")
-    return n if isinstance(n, int) and n > 1 else 1
+    n = {**params, **(params.get("extra_body") or {})}.get("n")
+    return int(n) if isinstance(n, (int, str)) and str(n).isdecimal() and int(n) > 1 else 1
 
 
 def _split(params: dict[str, Any], stream: object, *, call: str) -> tuple[CallOptions, bytes]:

@@ -67,6 +67,8 @@ class AiohttpTransport:
     ) -> None:
         if max_connections < 0 or max_connections_per_host < 0:
             raise ConfigurationError("max_connections and max_connections_per_host must be 0 (no bound) or more")
+        if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
+            raise ConfigurationError("ssl_context must be an ssl.SSLContext")
         if proxy is not None and urlsplit(proxy).scheme not in ("http", "https"):
             raise ConfigurationError("proxy must be an http:// or https:// URL")
         self._options: dict[str, Any] = {
@@ -188,7 +190,9 @@ class _Loop:
         await self._end.aclose()
 
     def __del__(self) -> None:
-        # Dropped without being closed, by the last client or stream that used it.
+        # Dropped without being closed, by the last client or stream that used it; or never finished.
+        if not hasattr(self, "session"):
+            return
         if asyncio._get_running_loop() is self.loop or self.loop.is_closed():
             self.abandon()
         else:

@@ -75,7 +75,8 @@ def message_params(messages: object) -> list[Any]:
     Raises:
         TypeError: it is not a list of messages.
     """
-    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
+    single = isinstance(messages, (str, bytes, Mapping)) or hasattr(messages, "model_dump")
+    if single or not isinstance(messages, Iterable):
         raise TypeError(
             f"messages must be a list of messages, for example [{{'role': 'user', 'content': 'Hi'}}], "
             f"not {type(messages).__name__}"
@@ -85,7 +86,7 @@ def message_params(messages: object) -> list[Any]:
 
 
 def _message_param(message: Any) -> Any:
-    if message is None or isinstance(message, (str, bytes, int, float, list)):
+    if message is None or isinstance(message, (str, bytes, int, float, list, tuple)):
         kind = type(message).__name__
         raise TypeError(f"a message is an object such as {{'role': 'user', 'content': 'Hi'}}, not {kind}")
     # A message put together by hand often holds the tool calls of a response.
