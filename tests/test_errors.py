@@ -203,3 +203,16 @@ def test_an_attempt_says_what_happened_when() -> None:
     assert (attempt.number, attempt.waited) == (2, 1.0)
     assert "RateLimitError 429" in repr(attempt)
     assert "1.000" in repr(attempt)
+
+
+def test_a_copy_keeps_the_cause_and_has_notes_of_its_own() -> None:
+    error = APIConnectionError(message="no")
+    error.__cause__ = OSError(104, "reset")
+    error.add_note("first")
+
+    twin = copy.copy(error)
+    twin.add_note("second")
+
+    assert twin.__cause__ is error.__cause__
+    assert error.__notes__ == ["first"]
+    assert twin.__notes__ == ["first", "second"]

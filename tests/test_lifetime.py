@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from moonshot_async import AsyncMoonshot, MemoryTransport, collect
+from moonshot_async import AiohttpTransport, AsyncMoonshot, MemoryTransport, Retry, collect
 from moonshot_async import pipeline as pipeline_module
 from moonshot_async.errors import (
     APIConnectionError,
@@ -130,6 +130,45 @@ async def test_a_loop_goes_on_where_reading_piece_by_piece_stopped() -> None:
     assert len([item async for item in stream]) == 2
 
 
+def said(text: str, *, last: bool = False) -> bytes:
+    finish = '"stop"' if last else "null"
+    return events(b'{"choices":[{"delta":{"content":"%s"},"finish_reason":%s}]}' % (text.encode(), finish.encode()))
+
+
+READS = (said("a"), said("b") + said("c"), said("d"), said("e", last=True), events(b"[DONE]"))
+
+
+def text_of(item: ChatCompletionChunk) -> str:
+    return item.choices[0].delta.content or ""
+
+
+async def test_two_ways_of_reading_one_stream_lose_nothing() -> None:
+    stream = await in_memory(*READS).chat.completions.create(**ASK, stream=True)
+    loop = aiter(stream)
+    heard = [text_of(await anext(loop)), text_of(await anext(stream))]
+    heard += [text_of(item) async for item in loop]
+    assert heard == ["a", "b", "c", "d", "e"]
+
+
+async def test_a_loop_that_rests_is_not_taken_for_one_that_was_left() -> None:
+    stream = await in_memory(*READS).chat.completions.create(**ASK, stream=True)
+    loop = aiter(stream)
+    first = await anext(loop)
+    assert [text_of(first), *[text_of(item) async for item in stream]] == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize("turns", [0, 3])
+async def test_a_loop_that_was_left_has_closed_the_stream_for_every_reader(turns: int) -> None:
+    stream = await in_memory(*READS).chat.completions.create(**ASK, stream=True)
+    assert text_of(await anext(stream)) == "a"
+    async for _ in stream:
+        break
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    with pytest.raises(StreamInterruptedError):
+        await anext(stream)
+
+
 async def test_a_loop_over_a_stream_that_was_read_to_its_end_finds_nothing() -> None:
     stream = await in_memory(events(DELTA, FINISH, b"[DONE]")).chat.completions.create(**ASK, stream=True)
     assert len([chunk async for chunk in stream]) == 2
@@ -156,6 +195,10 @@ async def test_a_stream_is_not_whole_before_every_choice_that_was_asked_for() ->
     with pytest.raises(StreamInterruptedError, match="before the answer was complete"):
         async for _ in await client.chat.completions.create(**ASK, stream=True, n=2):
             pass
+    for n in (2, "2"):
+        with pytest.raises(StreamInterruptedError, match="before the answer was complete"):
+            async for _ in await client.chat.completions.create(**ASK, stream=True, extra_body={"n": n}):
+                pass
     async with client.chat.completions.stream(**ASK, n=2) as stream:
         with pytest.raises(StreamInterruptedError, match="before the answer was complete"):
             await stream.get_final_completion()
@@ -261,6 +304,37 @@ async def test_layers_of_the_caller_are_bounded_by_the_deadline() -> None:
             await client.chat.completions.create(**ASK, timeout=0.05)
         assert caught.value.clock == "total"
         assert time.monotonic() - started < 0.3
+
+
+async def test_an_attempt_that_the_deadline_ended_is_counted_whatever_layers_there_are() -> None:
+    async def app(request: Request) -> Response:
+        if request.attempt == 3:
+            await asyncio.sleep(30)
+        return Response(503)
+
+    async def passing(request: Request, call_next: Handler) -> Response:
+        return await call_next(request)
+
+    for layers in ([], [passing]):
+        client = AsyncMoonshot(
+            api_key="sk-test", transport=MemoryTransport(app), middleware=[*layers, Retry(5, initial=0.01)]
+        )
+        with pytest.raises(APITimeoutError, match=r"attempt 3") as caught:
+            await client.chat.completions.create(**ASK, timeout=0.3)
+        assert caught.value.attempts[-1].number == 3
+
+
+async def test_an_answer_that_a_layer_holds_when_time_is_up_is_closed(scripted: Start) -> None:
+    async def slow(request: Request, call_next: Handler) -> Response:
+        response = await call_next(request)
+        await asyncio.sleep(30)
+        return response
+
+    server = await scripted(waiting)
+    async with client_of(server, middleware=[slow]) as client:
+        with pytest.raises(APITimeoutError):
+            await client.chat.completions.create(**ASK, stream=True, timeout=0.1)
+        await server.until(lambda: server.open == 0, seconds=1)
 
 
 async def test_layers_of_the_caller_run_without_a_deadline_too() -> None:
@@ -393,3 +467,8 @@ async def test_nothing_is_a_good_answer_where_nothing_was_promised() -> None:
     assert await client.request("DELETE", "/files/f") is None
     with pytest.raises(APIError):
         await client.request("DELETE", "/files/f", response_type=dict)
+
+
+async def test_a_tls_context_that_is_none_is_refused_before_any_call() -> None:
+    with pytest.raises(ConfigurationError, match="ssl_context"):
+        AiohttpTransport(ssl_context="nonsense")  # type: ignore[arg-type]

@@ -300,6 +300,16 @@ def test_a_refusal_that_repeats_what_was_sent_is_kept_without_it() -> None:
     assert "the prompt" not in f"{error} {error.body}"
 
 
+def test_a_key_is_masked_however_json_writes_it() -> None:
+    key = "sk-abc/def/ghi+jklmnop=="
+    body = json.dumps({"error": {"message": f"bad key {key}"}}).replace("/", "\\/").encode()
+
+    error = refused(401, body, key=key)
+
+    assert key not in f"{error} {error.body}"
+    assert "bad key ***" in str(error)
+
+
 def test_a_key_that_is_a_word_does_not_mangle_what_the_server_says() -> None:
     error = refused(429, {"error": {"type": "rate_limit_reached_error", "message": "rate"}}, key="rate")
 

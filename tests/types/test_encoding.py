@@ -86,10 +86,15 @@ def test_messages_may_be_any_iterable(messages: Any) -> None:
     assert sent(messages=messages)["messages"] == HI
 
 
-@pytest.mark.parametrize("message", ["Hi", b"Hi", None, 5, HI])
+@pytest.mark.parametrize("message", ["Hi", b"Hi", None, 5, HI, ("role", "user")])
 def test_a_message_that_is_no_object_is_refused(message: object) -> None:
     with pytest.raises(TypeError, match=rf"^a message is an object .* not {type(message).__name__}$"):
         message_params([message])
+
+
+def test_a_message_that_stands_alone_is_refused() -> None:
+    with pytest.raises(TypeError, match="must be a list of messages"):
+        message_params(OpenAIMessage(role="assistant", content="Hi"))
 
 
 def test_our_structs_are_sent_without_what_only_we_know_wherever_they_stand() -> None:
