@@ -190,9 +190,7 @@ class _Loop:
         await self._end.aclose()
 
     def __del__(self) -> None:
-        # Dropped without being closed, by the last client or stream that used it; or never finished.
-        if not hasattr(self, "session"):
-            return
+        # Dropped without being closed, by the last client or stream that used it.
         if asyncio._get_running_loop() is self.loop or self.loop.is_closed():
             self.abandon()
         else:
