@@ -4,10 +4,9 @@ import copy
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import cached_property
 from inspect import isawaitable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar, Unpack, overload
+from typing import Any, Final, NoReturn, Self, TypeVar, Unpack, overload
 
 import msgspec
 
@@ -19,21 +18,18 @@ from moonshot_async.middleware.log import Log
 from moonshot_async.middleware.retry import DEFAULT_MAX_RETRIES, Retry
 from moonshot_async.pipeline import Pipeline, compose, exchange
 from moonshot_async.resources.call import CallOptions, check_options, checked_method, checked_path
+from moonshot_async.resources.sections import Sections
 from moonshot_async.settings import ApiKey, Region, checked_key, checked_url, clean_key, region_url, warn_of_plain_http
 from moonshot_async.transports import Transport
 from moonshot_async.types.encoding import NOT_GIVEN, NotGiven, plain, to_json
 from moonshot_async.types.model import ModelDecoder
 from moonshot_async.wire import Headers, Request, Response
 
-if TYPE_CHECKING:
-    from moonshot_async.resources.chat import Chat
-    from moonshot_async.resources.models import Models
-
 T = TypeVar("T")
 _PYTHON: Final = ".".join(map(str, sys.version_info[:3]))
 
 
-class AsyncMoonshot:
+class AsyncMoonshot(Sections):
     """A client of the Moonshot AI (Kimi) API.
 
     Opens nothing before the first call; close it with `await client.aclose()` or use it with `async with`. One client
@@ -140,20 +136,6 @@ class AsyncMoonshot:
         return other
 
     copy = with_options
-
-    @cached_property
-    def chat(self) -> "Chat":
-        """Chat completions."""
-        from moonshot_async.resources.chat import Chat
-
-        return Chat(self._pipeline)
-
-    @cached_property
-    def models(self) -> "Models":
-        """The models that the key may use."""
-        from moonshot_async.resources.models import Models
-
-        return Models(self._pipeline)
 
     @property
     def base_url(self) -> str:
