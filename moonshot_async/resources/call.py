@@ -6,6 +6,7 @@ from urllib.parse import quote, unquote
 
 from moonshot_async.clocks import Timeout
 from moonshot_async.errors import ConfigurationError
+from moonshot_async.pipeline import Pipeline
 from moonshot_async.types.encoding import NotGiven
 
 
@@ -34,6 +35,13 @@ class BodyOptions(CallOptions, total=False):
 
 
 _OPTIONS: Final = frozenset(CallOptions.__annotations__)
+
+
+class Resource:
+    """A section of the API: its methods send their requests through one pipeline."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
 
 
 def take_options(params: dict[str, Any]) -> CallOptions:
