@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 from moonshot_async import errors
 from moonshot_async.catalog import CATALOG
 from moonshot_async.errors import APIError, APIResponseValidationError, APIStatusError
+from moonshot_async.redaction import Redactor
 from moonshot_async.types.model import parse, shallow
-from moonshot_async.wire import REDACTED, SECRET_HEADERS, Headers, Request, Response
+from moonshot_async.wire import Headers, Request, Response
 
 _MESSAGE_CHARS: Final = 4000
-_SHORTEST_KEY: Final = 12
 # A server that asks to wait for longer than a year does not mean it.
 _LONGEST_WAIT: Final = 365 * 86400.0
 
@@ -68,34 +68,34 @@ def status_error(request: Request, response: Response, content: bytes) -> APISta
         The most precise subclass of `APIStatusError`, with advice in its message where people go wrong, `retryable`
         and `retry_after` set, and a key that the server echoed masked.
     """
-    secrets = _secrets(request.headers)
-    content = _masked(content, secrets)
-    response.keep(content)
-    response.headers = _masked_headers(response.headers, secrets)
-    response.request = request.redacted()
-    # Once more: JSON has other ways to write a key.
-    body = _masked_tree(_error_body(content), secrets)
+    redactor = Redactor(request, response.headers)
+    body = _error_body(content)
     kind, text = _type_and_message(body)
     cls = _classify(response.status, kind, text)
-    message = f"Error code: {response.status}" + (f" - {text}" if text else "")
+    shown = redactor.text(text)
+    message = f"Error code: {response.status}" + (f" - {shown}" if shown else "")
     if hint := _advice(cls, request, response, text):
         message += f" ({hint})"
-    error = cls(message, response=response, body=body)
+    response.keep(redactor.content(content))
+    response.headers = redactor.headers(response.headers)
+    response.request = request.redacted()
+    error = cls(message, response=response, body=redactor.tree(body))
     error.retry_after = retry_after(response.headers, text)
     error.retryable = _retryable(cls, response.status, text)
     return error
 
 
 def complete(error: APIError, request: Request, response: Response) -> APIError:
-    """Say in an error what was asked, without key and prompt, and mask a key that the server echoed."""
-    secrets = _secrets((response.request or request).headers)
+    """Say in an error what was asked, without key and prompt, and hide those that the server echoed."""
+    redactor = Redactor(response.request or request, response.headers)
     error.request = request.redacted()
-    error.message = _masked_text(error.message, secrets)
-    error.body = _masked_tree(error.body, secrets)
+    error.message = redactor.text(error.message)
+    error.body = redactor.tree(error.body)
+    error.code, error.param, error.type = map(redactor.tree, (error.code, error.param, error.type))
     error.args = (error.message,)
     if isinstance(error, APIResponseValidationError) and response.is_read:
         response.request = error.request
-        response.keep(_masked(response.content, secrets))
+        response.keep(redactor.content(response.content))
         error.response = response
     return error
 
@@ -136,37 +136,6 @@ def _seconds_in_words(text: str) -> float | None:
         return None
     unit = match[2].lower()
     return _seconds(match[1], _UNITS[unit.removesuffix("s") if len(unit) > 2 else unit])
-
-
-def _secrets(headers: Headers) -> list[str]:
-    """What must not be shown, although the server may echo it: keys, without the scheme that stands before them."""
-    values = (value.rpartition(" ")[2] for name, value in headers.multi_items() if name.lower() in SECRET_HEADERS)
-    # Self-hosted services take words for keys; to mask those would mangle what the server says.
-    return [value for value in values if len(value) >= _SHORTEST_KEY]
-
-
-def _masked(content: bytes, secrets: list[str]) -> bytes:
-    for secret in secrets:
-        content = content.replace(secret.encode(), REDACTED.encode())
-    return content
-
-
-def _masked_text(text: str, secrets: list[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, REDACTED)
-    return text
-
-
-def _masked_tree(tree: Any, secrets: list[str]) -> Any:
-    if isinstance(tree, dict):
-        return {name: _masked_tree(value, secrets) for name, value in tree.items()}
-    if isinstance(tree, list):
-        return [_masked_tree(item, secrets) for item in tree]
-    return _masked_text(tree, secrets) if isinstance(tree, str) else tree
-
-
-def _masked_headers(headers: Headers, secrets: list[str]) -> Headers:
-    return Headers((name, _masked_text(value, secrets)) for name, value in headers.multi_items())
 
 
 def _error_body(content: bytes) -> Any:
