@@ -9,6 +9,8 @@ CORE := $(VENV)/.installed-core
 DEV := $(VENV)/.installed-dev
 FLOOR_VENV := $(VENV)-floor
 FLOOR := $(FLOOR_VENV)/.installed
+PEERS_VENV := $(VENV)-peers
+PEERS := $(PEERS_VENV)/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -20,7 +22,7 @@ ifneq ($(origin PROMPT),undefined)
 export PROMPT
 endif
 
-.PHONY: help demo test check lint types arch coverage test-floor bench clean
+.PHONY: help demo test check lint types arch coverage test-floor test-peers bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -54,6 +56,9 @@ coverage: $(DEV) ## run the tests and show the lines and branches that they miss
 test-floor: $(FLOOR) ## run the tests with the oldest dependencies that pyproject.toml allows
 	@echo "With $$(tr '\n' ' ' <"$(FLOOR_VENV)/floor.txt")"
 	"$(FLOOR_VENV)/bin/python" -m pytest -q $(ARGS)
+
+test-peers: $(PEERS) ## run other people's clients against the fake; they need Python 3.12 or newer
+	"$(PEERS_VENV)/bin/python" -m pytest -q tests/peers $(ARGS)
 
 bench: $(DEV) ## measure; ARGS='--json' and more, see benchmarks/
 	@"$(PY)" benchmarks/run.py $(ARGS)
@@ -104,4 +109,10 @@ $(FLOOR): pyproject.toml
 	    print(*(need.replace(">=", "==") for need in needs), sep="\n")' >"$(FLOOR_VENV)/floor.txt"
 	@"$(FLOOR_VENV)/bin/python" -m pip install -qq $(PIP_WITH_GROUPS)
 	@"$(FLOOR_VENV)/bin/python" -m pip install -qq --constraint "$(FLOOR_VENV)/floor.txt" --editable . --group dev
+	@touch $@
+
+$(PEERS): pyproject.toml
+	$(call start_install,$(PEERS_VENV),$(PEERS))
+	@"$(PEERS_VENV)/bin/python" -m pip install -qq $(PIP_WITH_GROUPS)
+	@"$(PEERS_VENV)/bin/python" -m pip install -qq --editable . --group peers
 	@touch $@
