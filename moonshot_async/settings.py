@@ -12,7 +12,10 @@ Region: TypeAlias = Literal["cn", "intl"]
 ApiKey: TypeAlias = str | Callable[[], Awaitable[str]]
 
 _BASE_URLS: Final[dict[str, str]] = {"cn": "https://api.moonshot.cn/v1", "intl": "https://api.moonshot.ai/v1"}
+_REGION_HOSTS: Final = ("api.moonshot.cn", "api.moonshot.ai")
+# The first one that is set counts. Those beginning with KIMI are what kimi-cli and kimi-code read.
 _KEY_VARIABLES: Final = ("MOONSHOT_API_KEY", "KIMI_API_KEY")
+_URL_VARIABLES: Final = ("MOONSHOT_BASE_URL", "KIMI_BASE_URL")
 
 
 def checked_key(api_key: ApiKey | None) -> ApiKey:
@@ -42,12 +45,38 @@ def clean_key(key: object, source: str) -> str:
     return key
 
 
+def chosen_url(base_url: object, region: str | None) -> str:
+    """Where the API is: `base_url`, else `MOONSHOT_BASE_URL` or `KIMI_BASE_URL`, else by region.
+
+    Warns when the environment names the host of the other region than `region` does: keys belong to one.
+    """
+    by_region = region_url(region)
+    if base_url:
+        return checked_url(base_url)
+    for variable in _URL_VARIABLES:
+        if value := os.environ.get(variable):
+            url = checked_url(value, variable)
+            if region is not None and _other_region(url, by_region):
+                warnings.warn(
+                    f"region={region!r} has no effect: the environment variable {variable} says {url}. Unset it, or "
+                    f"pass base_url={by_region!r}.",
+                    stacklevel=3,
+                )
+            return url
+    return by_region
+
+
 def region_url(region: str | None) -> str:
     """Where the API of a region is."""
     try:
         return _BASE_URLS[region or "cn"]
     except KeyError:
         raise ConfigurationError(f"region must be 'cn' or 'intl', not {region!r}") from None
+
+
+def _other_region(url: str, by_region: str) -> bool:
+    host = urlsplit(url).hostname
+    return host in _REGION_HOSTS and host != urlsplit(by_region).hostname
 
 
 def checked_url(url: object, source: str = "base_url") -> str:
