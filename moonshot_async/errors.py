@@ -20,8 +20,11 @@
     │   │   └── InternalServerError            500 and above
     │   └── APIResponseValidationError         bytes arrived that are not what the documentation says
     │       └── ResponseTooLargeError          more bytes than the bound allows
+    ├── UploadError                            a file cannot be sent as it was found: it changed, or cannot be read
     ├── LengthFinishReasonError                an answer to be parsed was cut by `length`; `.completion`
     ├── ContentFilterFinishReasonError         an answer to be parsed was cut by moderation; `.completion`
+    ├── StructuredOutputError                  an answer is not of the type it was to be parsed into; also a ValueError
+    ├── BatchFailedError                       the service refused the input file of a batch; `.batch`
     └── ConfigurationError                     a key, URL or option that cannot work; also a ValueError; before any I/O
 
 No exception holds a key or a prompt: requests are kept without body and with secret headers hidden, and a key that a
@@ -33,8 +36,12 @@ See: https://platform.kimi.ai/docs/api/errors
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
-    from moonshot_async.types.chat import ChatCompletion
+    from moonshot_async.types.batches import Batch
+    from moonshot_async.types.chat import ChatCompletion, Usage
     from moonshot_async.wire import Headers, Request, Response
+
+# How many reasons a message repeats.
+_REASONS = 10
 
 Clock = Literal["total", "connect", "read", "write", "pool", "first_token", "idle"]
 
@@ -279,11 +286,22 @@ class ResponseTooLargeError(APIResponseValidationError):
         self.max_bytes = max_bytes
 
 
+class UploadError(MoonshotError):
+    """A file cannot be sent as it was found: it changed its size meanwhile, or cannot be read any more.
+
+    What was sent of it is not whole, and the service knows. Sending the same again does not help; a new call looks at
+    the file anew.
+    """
+
+
 class LengthFinishReasonError(MoonshotError):
     """An answer that was to be parsed ended with `length`: raise `max_completion_tokens`."""
 
     def __init__(self, *, completion: "ChatCompletion") -> None:
-        super().__init__("The answer was cut by max_completion_tokens before it could be parsed.")
+        problem = "The answer was cut by max_completion_tokens before it could be parsed"
+        if not any(choice.message.content or choice.message.tool_calls for choice in completion.choices):
+            problem += ": all of them went into reasoning, which counts too; allow more"
+        super().__init__(f"{problem}.")
         self.completion = completion
 
 
@@ -293,6 +311,47 @@ class ContentFilterFinishReasonError(MoonshotError):
     def __init__(self, *, completion: "ChatCompletion | None" = None) -> None:
         super().__init__("The answer was cut by the content filter before it could be parsed.")
         self.completion = completion
+
+
+class StructuredOutputError(MoonshotError, ValueError):
+    """An answer that was to be parsed, or the arguments of a tool call, are not of the type that was asked for.
+
+    The answer is there all the same, and paid for.
+
+    Attributes:
+        completion: the answer; None where only a text was parsed.
+        text: what was to be parsed; empty when the model answered nothing.
+        path: where in it the fault is, for example `$.people[0].age`; None where it is no JSON at all.
+    """
+
+    def __init__(
+        self, message: str, *, text: str, path: str | None = None, completion: "ChatCompletion | None" = None
+    ) -> None:
+        super().__init__(message)
+        self.text = text
+        self.path = path
+        self.completion = completion
+
+    @property
+    def usage(self) -> "Usage | None":
+        """What the answer cost."""
+        return None if self.completion is None else self.completion.usage
+
+
+class BatchFailedError(MoonshotError):
+    """The service refused the input file of a batch, so that nothing was answered.
+
+    Attributes:
+        batch: in its last state; `.errors` says what is wrong, where the service does.
+    """
+
+    def __init__(self, batch: "Batch") -> None:
+        found = (batch.errors.data or []) if batch.errors else []
+        lines = [f"line {error.line}: {error.message}" if error.line else error.message for error in found]
+        reasons = "; ".join(line for line in lines[:_REASONS] if line) or "the service does not say why"
+        more = f" (and {len(lines) - _REASONS} more)" if len(lines) > _REASONS else ""
+        super().__init__(f"Batch {batch.id} failed: {reasons}{more}")
+        self.batch = batch
 
 
 def request_id_of(headers: "Headers") -> str | None:

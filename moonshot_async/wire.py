@@ -7,14 +7,15 @@ receives a `Response` closes it.
 import json
 import re
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, overload
 from urllib.parse import urlsplit
 
 import msgspec
 
 from moonshot_async.clocks import DEFAULT_TIMEOUT, Timeout
-from moonshot_async.errors import ConfigurationError, ResponseTooLargeError
+from moonshot_async.errors import ConfigurationError, ResponseTooLargeError, UploadError
 
 D = TypeVar("D")
 
@@ -129,6 +130,47 @@ class Headers(Mapping[str, str]):
         return self
 
 
+class Upload(Protocol):
+    """The body of a request that is not held in memory: it is made while it is sent."""
+
+    @property
+    def length(self) -> int:
+        """How many bytes it has; known before anything is sent."""
+        ...
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The body from its beginning, in pieces of 256 KiB at most; asked for once for each sending.
+
+        Who iterates comes back when a piece went out, and calls `aclose`, where there is one, when it stops early.
+
+        Raises:
+            UploadError: the body cannot be sent as it was promised.
+        """
+        ...
+
+
+async def counted(upload: Upload) -> AsyncGenerator[bytes, None]:
+    """The pieces of an upload, as many bytes as its length says.
+
+    Raises:
+        UploadError: they are more or fewer; the body that was sent so far is not whole.
+    """
+    missing = upload.length
+    pieces = upload.pieces()
+    try:
+        async for piece in pieces:
+            missing -= len(piece)
+            if missing < 0:
+                break
+            yield piece
+        if missing:
+            fault = "more" if missing < 0 else f"{missing} fewer"
+            raise UploadError(f"The upload gave {fault} bytes than the {upload.length} that it promised.")
+    finally:
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
+
+
 class Request(msgspec.Struct, frozen=True):
     """One HTTP request; immutable, so that a middleware passes on a changed copy and concurrent calls share nothing.
 
@@ -136,21 +178,23 @@ class Request(msgspec.Struct, frozen=True):
         method: upper case.
         url: absolute, query included.
         headers: case-insensitive.
-        body: the bytes to send; empty for none.
+        body: the bytes to send, empty for none; or an `Upload`, which makes them while they are sent.
         timeout: the clocks of the call.
         deadline: when the whole call must have ended, on the `time.monotonic` clock; None for never.
         attempt: 1 for the first sending, counted up by the retry middleware.
         stream: whether the caller will read the body piece by piece.
+        once: whether what it does must not be done twice; then it is sent again only where it was surely not done.
     """
 
     method: str
     url: str
     headers: Headers = Headers()
-    body: bytes = b""
+    body: bytes | Upload = b""
     timeout: Timeout = DEFAULT_TIMEOUT
     deadline: float | None = None
     attempt: int = 1
     stream: bool = False
+    once: bool = False
 
     def __post_init__(self) -> None:
         if type(self.headers) is not Headers:
@@ -166,20 +210,42 @@ class Request(msgspec.Struct, frozen=True):
         return urlsplit(self.url).path
 
     @property
+    def length(self) -> int:
+        """How many bytes the body has."""
+        return len(self.body) if isinstance(self.body, bytes) else self.body.length
+
+    @property
     def content(self) -> bytes:
-        """The body, under the name that httpx uses."""
+        """The body in memory, under the name that httpx uses.
+
+        Raises:
+            RuntimeError: it is an `Upload`, of which nothing is in memory.
+        """
+        if not isinstance(self.body, bytes):
+            raise RuntimeError("the body is an upload, which is made while it is sent: await request.read() first")
         return self.body
 
     def json(self) -> Any:
         """Decode the body as JSON."""
-        return json.loads(self.body)
+        return json.loads(self.content)
+
+    async def read(self) -> bytes:
+        """The body in memory: an upload is made for it from its beginning.
+
+        Raises:
+            UploadError: it cannot be made, or is not as long as it was to be.
+        """
+        if isinstance(self.body, bytes):
+            return self.body
+        async with aclosing(counted(self.body)) as pieces:
+            return b"".join([piece async for piece in pieces])
 
     def redacted(self) -> "Request":
         """What an exception may carry: no key and no prompt."""
         return Request(self.method, self.url, self.headers.redacted(), attempt=self.attempt, stream=self.stream)
 
     def __repr__(self) -> str:
-        return f"Request({self.method} {self.url}, {len(self.body)} bytes, attempt {self.attempt})"
+        return f"Request({self.method} {self.url}, {self.length} bytes, attempt {self.attempt})"
 
     # As in `Headers`: a copy must not lose the body and the key, which pickling leaves out.
     def __copy__(self) -> "Request":
@@ -299,7 +365,11 @@ class Response:
         self.body.close()
 
     def __repr__(self) -> str:
-        return f"Response({self.status})"
+        # As httpx shows it, for programs that print it.
+        from http import HTTPStatus
+
+        names = {status.value: f" {status.phrase}" for status in HTTPStatus}
+        return f"<Response [{self.status}{names.get(self.status, '')}]>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         request = None if self.request is None else self.request.redacted()

@@ -18,13 +18,17 @@ from moonshot_async.errors import (
     APIStatusError,
     APITimeoutError,
     Attempt,
+    BatchFailedError,
     ConfigurationError,
     ContentFilterFinishReasonError,
     LengthFinishReasonError,
     MoonshotError,
     ResponseTooLargeError,
     StreamInterruptedError,
+    StructuredOutputError,
+    UploadError,
 )
+from moonshot_async.types.batches import Batch
 from moonshot_async.types.chat import ChatCompletion
 from moonshot_async.wire import Headers, Request, Response
 
@@ -46,6 +50,9 @@ INSTANCES: list[MoonshotError] = [
     ResponseTooLargeError(5),
     LengthFinishReasonError(completion=PARTIAL),
     ContentFilterFinishReasonError(completion=PARTIAL),
+    StructuredOutputError("words", text="{", path="$.a", completion=PARTIAL),
+    UploadError("words"),
+    BatchFailedError(Batch(id="batch-1", status="failed")),
     *(
         cls("words", response=Response(cls.expected_status or 500, {"x-request-id": "r"}, request=REQUEST.redacted()))
         for cls in STATUS_CLASSES

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from moonshot_async import ConfigurationError, Headers, Request, Response, ResponseTooLargeError, Timeout
+from moonshot_async.errors import UploadError
 from moonshot_async.wire import SECRET_HEADERS, as_stream
 
 KEY = "sk-verysecretkey123"
@@ -139,6 +140,77 @@ def test_a_request_shows_and_pickles_neither_key_nor_prompt() -> None:
     assert repr(one) == f"Request(POST https://x.example/v1/chat?a=1, {len(PROMPT)} bytes, attempt 2)"
 
 
+class Body:
+    """An upload of some pieces that may promise another length."""
+
+    def __init__(self, *pieces: bytes, length: int | None = None) -> None:
+        self.length = sum(map(len, pieces)) if length is None else length
+        self.runs: list[str] = []
+        self._pieces = pieces
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        self.runs.append("open")
+        try:
+            for piece in self._pieces:
+                yield piece
+        finally:
+            self.runs[-1] = "closed"
+
+
+class Plain:
+    """An upload whose pieces know no closing."""
+
+    length = 2
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        return Letters()
+
+
+class Letters:
+    def __init__(self) -> None:
+        self.left = [b"a", b"b"]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self.left:
+            raise StopAsyncIteration
+        return self.left.pop(0)
+
+
+async def test_an_upload_is_read_from_its_beginning_each_time() -> None:
+    upload = Body(b"ab", b"c")
+    one = Request("POST", "https://x.example/", body=upload)
+
+    assert [await one.read(), await one.read()] == [b"abc", b"abc"]
+    assert upload.runs == ["closed", "closed"]
+    assert await Request("POST", "https://x.example/", body=Plain()).read() == b"ab"
+    assert await request().read() == PROMPT.encode()
+
+
+def test_an_upload_shows_its_length_and_nothing_else() -> None:
+    one = Request("POST", "https://x.example/", body=Body(b"ab", b"c"))
+
+    assert (one.length, repr(one)) == (3, "Request(POST https://x.example/, 3 bytes, attempt 1)")
+    for call in (lambda: one.content, one.json):
+        with pytest.raises(RuntimeError, match=r"await request\.read\(\) first"):
+            call()
+    assert one.redacted().body == pickle.loads(pickle.dumps(one)).body == b""
+    assert copy.deepcopy(one).body is one.body is one.replace(attempt=2).body
+
+
+@pytest.mark.parametrize(("length", "words"), [(4, "1 fewer bytes than the 4"), (2, "more bytes than the 2")])
+async def test_an_upload_that_breaks_its_promise_is_told(length: int, words: str) -> None:
+    upload = Body(b"ab", b"c", length=length)
+
+    with pytest.raises(UploadError, match=words) as caught:
+        await Request("POST", "https://x.example/", body=upload).read()
+
+    assert not caught.value.retryable
+    assert upload.runs == ["closed"]
+
+
 @pytest.mark.parametrize(
     "content", [b"abc", bytearray(b"abc"), "abc", [b"a", b"", b"bc"], pieces_of(b"a", b"", b"bc"), as_stream(b"abc")]
 )
@@ -203,7 +275,8 @@ async def test_a_response_speaks_the_words_of_httpx() -> None:
     await response.read()
     assert response.text == '{"a":"\ufffd"}'
     assert Response(200).url is None
-    assert repr(response) == "Response(201)"
+    assert repr(response) == "<Response [201 Created]>"
+    assert repr(Response(529)) == "<Response [529]>"
 
 
 async def test_a_body_that_was_kept_is_read_from_memory() -> None:

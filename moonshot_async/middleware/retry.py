@@ -22,6 +22,7 @@ from moonshot_async.errors import (
     Attempt,
     ConfigurationError,
     EngineOverloadedError,
+    RateLimitError,
 )
 from moonshot_async.middleware import Handler
 from moonshot_async.wire import Request, Response
@@ -79,7 +80,7 @@ class Retry:
             return await call_next(request)
         except APIError as error:
             failed = Attempt(request.attempt, _cause(error), self._clock() - started)
-            if not error.retryable or not self.max_retries:
+            if not self.max_retries or not _may_repeat(request, error):
                 error.attempts = (failed,)
                 raise
             # In a list, which is emptied: an exception that a frame of its own traceback holds, and with it the
@@ -111,7 +112,7 @@ class Retry:
         enough = stop_after_attempt(self.max_retries + 1)
         too_long = self._too_long(request)
         retrying = AsyncRetrying(
-            retry=retry_if_exception(lambda error: isinstance(error, APIError) and error.retryable),
+            retry=retry_if_exception(lambda error: isinstance(error, APIError) and _may_repeat(request, error)),
             stop=lambda state: enough(state) or too_long(state),
             wait=self._wait,
             sleep=sleep,
@@ -146,6 +147,11 @@ class Retry:
             return request.deadline is not None and self._clock() + state.upcoming_sleep >= request.deadline
 
         return stop
+
+
+def _may_repeat(request: Request, error: APIError) -> bool:
+    """Whether to send it again: a 429 says that nothing was done; after other failures it may have been."""
+    return error.retryable and (not request.once or isinstance(error, RateLimitError))
 
 
 def _error(state: "RetryCallState") -> BaseException | None:

@@ -3,7 +3,7 @@
 `AiohttpTransport` speaks HTTP; `MemoryTransport` calls an app in this process. Both are loaded when first used.
 """
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from moonshot_async.errors import APIConnectionError, StreamInterruptedError
 from moonshot_async.wire import Request, Response
@@ -21,17 +21,25 @@ class Transport(Protocol):
     async def send(self, request: Request) -> Response:
         """Send the request and return once the head of the answer is there, whatever its status.
 
-        The returned body is open; whoever gets the response closes it.
+        The returned body is open; whoever gets the response closes it. A body that is an `Upload` is asked for its
+        pieces once, and sent with its length; the write clock starts anew with each piece. An error status that comes
+        before all of it went out ends the sending.
 
         Raises:
             APIConnectionError: no answer came.
             APITimeoutError: a clock of `request.timeout`, or `request.deadline`, ran out first.
+            UploadError: the body could not be made; whatever else its pieces raise comes out, too.
         """
         ...
 
     async def aclose(self) -> None:
         """Close all connections; bodies still being read raise. May be repeated."""
         ...
+
+
+# Where a clock ran out: see `timeout_error`.
+WAITING: Final = " before an answer came"
+SENDING: Final = " while the request was sent"
 
 
 def closed_error(request: Request) -> APIConnectionError:

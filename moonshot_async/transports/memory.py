@@ -4,12 +4,13 @@ import copy
 import math
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar
 
 from moonshot_async.clocks import deadline_of, timeout_error
-from moonshot_async.errors import APIConnectionError, APIError
-from moonshot_async.transports import Transport, closed_error, interrupted_error
-from moonshot_async.wire import ByteStream, PieceStream, Request, Response
+from moonshot_async.errors import APIConnectionError, APIError, Clock
+from moonshot_async.transports import SENDING, WAITING, Transport, closed_error, interrupted_error
+from moonshot_async.wire import ByteStream, PieceStream, Request, Response, Upload, counted
 
 if TYPE_CHECKING:
     from anyio import CancelScope
@@ -18,7 +19,7 @@ T = TypeVar("T")
 
 
 class MemoryTransport:
-    """Hand each request to `app` and its response back.
+    """Hand each request to `app` and its response back. The app gets the bytes of an `Upload`, all at once.
 
     Faults are played by raising: `ConnectionError` (any `OSError`) from the app, or from the iterator of a body, is
     what a broken connection would be. Deadlines, and a `Content-Length` that is not met, are treated as over HTTP.
@@ -35,14 +36,15 @@ class MemoryTransport:
         waits = self._waits
         if waits.closed:
             raise closed_error(request)
-        deadline, clock = deadline_of(request, "read")
         problem: APIError
         if request.deadline is not None and request.deadline <= time.monotonic():
             raise timeout_error(request, "total", " before the request was sent")
+        received = request if isinstance(request.body, bytes) else await self._received(request, request.body)
+        deadline, clock = deadline_of(request, "read")
         try:
-            response = await waits.until(deadline, self._app(request))
+            response = await waits.until(deadline, self._app(received))
         except TimeoutError:
-            problem = closed_error(request) if waits.closed else timeout_error(request, clock, " before an answer came")
+            problem = closed_error(request) if waits.closed else timeout_error(request, clock, WAITING)
         except OSError as error:
             problem = APIConnectionError(
                 message=f"Connection error: {str(error) or type(error).__name__}.", request=request
@@ -56,6 +58,24 @@ class MemoryTransport:
         finally:
             # An exception that a local of its own traceback holds keeps the request until a garbage collection.
             del problem
+
+    async def _received(self, request: Request, upload: Upload) -> Request:
+        """The request as the app gets it."""
+        content: list[bytes] = []
+        late: Clock | None = None
+        async with aclosing(counted(upload)) as pieces:
+            while late is None:
+                deadline, clock = deadline_of(request, "write")
+                try:
+                    piece = await self._waits.until(deadline, anext(pieces, None))
+                except TimeoutError:
+                    late = clock
+                else:
+                    if piece is None:
+                        return request.replace(body=b"".join(content))
+                    content.append(piece)
+        # Out here, so that the exception above is not its context.
+        raise closed_error(request) if self._waits.closed else timeout_error(request, late, SENDING)
 
     async def aclose(self) -> None:
         """End the calls and the reads that wait; they, and all later ones, raise `APIConnectionError`."""

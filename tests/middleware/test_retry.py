@@ -92,6 +92,21 @@ async def failure_of(world: World, max_retries: int = 2, **request: Any) -> APIE
 # --- when
 
 
+@pytest.mark.parametrize("outcome", [500, 503, 408, ConnectionResetError("reset")])
+async def test_what_must_not_be_done_twice_is_sent_again_only_if_it_was_not_done(outcome: Any) -> None:
+    world = World(429, outcome, 200)
+    with pytest.raises(APIError) as caught:
+        await world.send(5, once=True)
+
+    assert [request.attempt for request in world.received] == [1, 2]
+    assert [attempt.number for attempt in caught.value.attempts] == [1, 2]
+
+    world = World(outcome, 200)
+    with pytest.raises(APIError):
+        await world.send(5, once=True)
+    assert len(world.received) == 1
+
+
 async def test_waits_double_up_to_the_maximum() -> None:
     world = World(503)
     await failure_of(world, 7)

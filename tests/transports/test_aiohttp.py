@@ -5,7 +5,9 @@ import contextlib
 import gc
 import pickle
 import shutil
+import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -78,6 +80,8 @@ ERRORS = [
     (aiohttp.ConnectionTimeoutError("late"), "was closed", True),
     (TimeoutError(), "was closed", True),
     (TimeoutError(110, "Connection timed out"), "Connection timed out", True),
+    (aiohttp.ClientOSError(32, "Can not write request body for http://x?secret=1"), "Broken pipe", True),
+    (aiohttp.ClientOSError(None, "Can not write request body for http://x?secret=1"), "was closed", True),
     (RuntimeError("Session is closed"), "was closed", True),
     (aiohttp.InvalidURL("http://"), "the address cannot be used", False),
     (UnicodeError("label too long"), "the address cannot be used", False),
@@ -98,6 +102,7 @@ async def test_an_error_of_aiohttp_is_told_in_our_words(
     assert caught.value.__context__ is None
     if caught.value.__cause__ is not None:
         assert type(caught.value.__cause__).__module__ == "builtins"
+    assert "secret" not in f"{caught.value} {caught.value.__cause__!r}"
     assert "sk-test" not in repr(vars(caught.value)) + str(pickle.dumps(caught.value))
 
 
@@ -321,7 +326,7 @@ async def test_an_idle_connection_is_kept_for_as_long_as_was_asked(scripted: Sta
 async def test_where_sockets_cannot_be_looked_into_calls_go_on(
     scripted: Start, transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moonshot_async.transports.aiohttp._POLL", None)
+    monkeypatch.setattr("moonshot_async.transports.aiohttp_connector._POLL", None)
     server = await scripted(echoing)
     for _ in range(3):
         await (await transport.send(get(server.url))).read()
@@ -364,6 +369,253 @@ async def test_two_readers_of_one_body_are_an_error_of_ours(scripted: Start, tra
         await response.body.read()
     first.cancel()
     response.close()
+
+
+# --- uploads
+
+
+class Endless:
+    """An upload that is larger than what all buffers between client and server hold."""
+
+    length = 64 * 2**20
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.open = 0
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        self.open += 1
+        try:
+            for _ in range(self.length // 2**18):
+                yield bytes(2**18)
+                self.sent += 2**18
+                # As a disk would have it.
+                await asyncio.sleep(0)
+        finally:
+            self.open -= 1
+
+
+def upload(url: str, body: Any, **more: Any) -> Request:
+    return Request("POST", url + "/files", [("Content-Type", "multipart/form-data; boundary=x")], body, **more)
+
+
+TOO_LARGE = answer(b'{"error":{"message":"too large","type":"x"}}', status=b"413 Content Too Large")
+
+
+async def hangs_up(peer: Peer) -> None:
+    """Refuse after the head and close; the kernel resets what lies unread."""
+    await peer.head()
+    await peer.send(TOO_LARGE)
+
+
+async def resets(peer: Peer) -> None:
+    await peer.head()
+    await peer.send(TOO_LARGE)
+    peer.reset()
+
+
+async def stays(peer: Peer) -> None:
+    """Refuse, and neither read nor close."""
+    await peer.head()
+    peer.stop_reading()
+    await peer.send(TOO_LARGE)
+    await asyncio.Event().wait()
+
+
+async def reads_on(peer: Peer) -> None:
+    """Refuse, and take what comes, as nginx does."""
+    await peer.head()
+    await peer.send(TOO_LARGE)
+    await peer.gone()
+
+
+async def says_nothing_of_its_body(peer: Peer) -> None:
+    await peer.head()
+    await peer.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.mark.usefixtures("no_leaks")
+@pytest.mark.parametrize("play", [hangs_up, resets, stays, reads_on, says_nothing_of_its_body])
+async def test_a_status_that_comes_while_the_body_is_sent_is_told_as_that(
+    scripted: Start, transport: AiohttpTransport, play: Play
+) -> None:
+    server = await scripted(play)
+    async with AsyncMoonshot(api_key="sk-test", base_url=server.url, transport=transport, max_retries=0) as client:
+        for _ in range(20):
+            body, started = Endless(), time.monotonic()
+            request = upload(server.url, body, deadline=started + 30)
+            with pytest.raises(APIStatusError) as caught:
+                await client._pipeline.open(request)
+            assert caught.value.status_code == 413
+            assert time.monotonic() - started < 5
+            await asyncio.sleep(0.001)
+            assert (body.open, body.sent < body.length) == (0, True)
+    # No connection that a body was cut on serves another call.
+    assert len(server.peers) == 20
+
+
+async def test_an_error_status_ends_the_sending_even_if_nobody_reads_what_it_says(
+    scripted: Start, transport: AiohttpTransport
+) -> None:
+    async def play(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(TOO_LARGE[:-1])
+        await peer.gone()
+
+    server, body = await scripted(play), Endless()
+    response = await transport.send(upload(server.url, body))
+    assert response.status == 413
+    for _ in range(200):
+        if not body.open:
+            break
+        await asyncio.sleep(0.005)
+    assert (body.open, body.sent < body.length) == (0, True)
+    response.close()
+
+
+def refusing_in_a_thread(serving: ssl.SSLContext | None, said: bytes) -> tuple[int, threading.Event, threading.Event]:
+    """A server that refuses and resets when it is told to, whatever the event loop is doing; and says when it has."""
+    listener, go, done = socket.create_server(("127.0.0.1", 0)), threading.Event(), threading.Event()
+
+    def serve() -> None:
+        with listener:
+            peer, _ = listener.accept()
+        if serving is not None:
+            peer = serving.wrap_socket(peer, server_side=True)
+        with peer:
+            peer.recv(1000)
+            go.wait(5)
+            peer.sendall(said)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        done.set()
+
+    threading.Thread(target=serve).start()
+    return listener.getsockname()[1], go, done
+
+
+class Blocking:
+    """An upload that keeps the event loop busy while an answer and a reset arrive."""
+
+    length = 4 * 2**18
+
+    def __init__(self, go: threading.Event, done: threading.Event) -> None:
+        self.go = go
+        self.done = done
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        yield bytes(2**18)
+        await asyncio.sleep(0.05)
+        self.go.set()
+        assert self.done.wait(5)
+        for _ in range(3):
+            yield bytes(2**18)
+
+
+@pytest.mark.parametrize("how", ["looks first", "hears out", "over tls"])
+async def test_a_status_is_told_even_if_the_connection_was_reset_before_anyone_looked(
+    how: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = trusted = None
+    if how == "over tls":
+        cert, key = request.getfixturevalue("certificate")
+        serving, trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=cert)
+        serving.load_cert_chain(cert, key)
+    if how == "hears out":
+        monkeypatch.setattr("moonshot_async.transports.aiohttp_connector._POLL", None)
+    port, *events = refusing_in_a_thread(serving, TOO_LARGE)
+    transport = AiohttpTransport(ssl_context=trusted)
+    scheme = "http" if trusted is None else "https"
+    response = await transport.send(upload(f"{scheme}://127.0.0.1:{port}/v1", Blocking(*events)))
+    assert response.status == 413
+    assert b"too large" in await response.read()
+    await transport.aclose()
+
+
+async def test_what_an_answer_said_before_the_reset_is_handed_out(
+    transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moonshot_async.transports.aiohttp_connector._POLL", None)
+    port, *events = refusing_in_a_thread(None, TOO_LARGE[:-1])
+    response = await transport.send(upload(f"http://127.0.0.1:{port}/v1", Blocking(*events)))
+    await asyncio.sleep(0.01)
+    assert response.status == 413
+    assert await response.body.read() == TOO_LARGE[:-1].partition(b"\r\n\r\n")[2]
+    with pytest.raises(StreamInterruptedError):
+        await response.body.read()
+    response.close()
+
+
+async def test_a_broken_connection_that_says_nothing_more_is_just_that(
+    transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*args: Any) -> Any:
+        raise OSError(9, "Bad file descriptor")
+
+    monkeypatch.setattr("moonshot_async.transports.aiohttp_connector._POLL", None)
+    port, go, done = refusing_in_a_thread(None, TOO_LARGE)
+    monkeypatch.setattr(socket.socket, "dup", failing)
+    monkeypatch.setattr("os.dup", failing)
+    call = transport.send(upload(f"http://127.0.0.1:{port}/v1", Blocking(go, done)))
+    (outcome,) = await asyncio.gather(call, return_exceptions=True)
+    if isinstance(outcome, Response):
+        # uvloop writes later, and may have read first.
+        assert "uvloop" in type(asyncio.get_running_loop()).__module__
+        outcome.close()
+    else:
+        assert isinstance(outcome, APIConnectionError)
+        assert outcome.retryable
+
+
+async def test_a_good_status_that_comes_early_does_not_end_the_upload(
+    scripted: Start, transport: AiohttpTransport
+) -> None:
+    body = Endless()
+    arrived = 0
+
+    async def play(peer: Peer) -> None:
+        nonlocal arrived
+        await peer.head()
+        await peer.send(SSE_HEAD)
+        while arrived < body.length:
+            arrived += len(await peer._reader.read(2**20))
+        await peer.send(chunk(b"all of it") + b"0\r\n\r\n")
+
+    server = await scripted(play)
+    response = await transport.send(upload(server.url, body))
+    assert body.sent < body.length
+    assert await response.read() == b"all of it"
+    assert arrived == body.length
+
+
+@pytest.mark.usefixtures("no_leaks")
+@pytest.mark.parametrize("ending", ["reset", "close"])
+async def test_a_connection_that_breaks_while_the_body_is_sent_may_be_tried_again(
+    scripted: Start, transport: AiohttpTransport, ending: str
+) -> None:
+    async def play(peer: Peer) -> None:
+        await peer.head()
+        await peer._reader.readexactly(2**20)
+        if ending == "reset":
+            peer.reset()
+
+    server = await scripted(play)
+    for _ in range(10):
+        body = Endless()
+        with pytest.raises(APIConnectionError, match="Connection error") as caught:
+            await transport.send(upload(server.url + "?secret=1", body))
+        assert type(caught.value) is APIConnectionError
+        assert caught.value.retryable
+        assert "secret" not in f"{caught.value} {caught.value.__cause__!r}"
+        assert caught.value.__context__ is None
+        await asyncio.sleep(0.001)
+        assert body.open == 0
+
+
+async def test_a_body_in_memory_is_written_while_its_peer_reads(scripted: Start, transport: AiohttpTransport) -> None:
+    server = await scripted(echoing)
+    data = bytes(range(256)) * 40_000
+    await (await transport.send(upload(server.url, data))).read()
+    assert server.requests[0][1] == data
 
 
 # --- event loops and threads

@@ -16,11 +16,12 @@ from moonshot_async.errors import (
     APITimeoutError,
     BadRequestError,
     StreamInterruptedError,
+    UploadError,
 )
 from moonshot_async.fake import FakeMoonshot
 from moonshot_async.fake.server import FakeServer
 from moonshot_async.transports import AiohttpTransport, MemoryTransport, Transport
-from moonshot_async.wire import Request, Response
+from moonshot_async.wire import Request, Response, Upload
 
 App = Callable[[Request], Awaitable[Response]]
 Connect = Callable[[App], Awaitable[tuple[Transport, str]]]
@@ -47,13 +48,22 @@ async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
         yield connect
 
 
-def post(url: str, body: bytes = b"", **more: object) -> Request:
+def post(url: str, body: bytes | Upload = b"", **more: object) -> Request:
     headers = [("Content-Type", "application/json"), ("Authorization", "Bearer sk-test")]
     return Request("POST", url + "/chat/completions", headers, body, **more)  # type: ignore[arg-type]  # more fields
 
 
 async def echo(request: Request) -> Response:
-    return Response(200, body=request.body)
+    return Response(200, body=request.content)
+
+
+async def until(fact: Callable[[], bool]) -> None:
+    """Wait for what the event loop is about to do."""
+    for _ in range(1000):
+        if fact():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it did not come true")
 
 
 class Silence:
@@ -123,6 +133,134 @@ async def test_a_request_body_of_any_size_is_delivered_to_the_byte_and_without_a
         warnings.simplefilter("error")
         response = await transport.send(post(url, body))
         assert await response.read() == body
+
+
+class Body:
+    """An upload that waits before a piece, or raises in its place."""
+
+    def __init__(self, *pieces: "bytes | float | Exception", length: int | None = None) -> None:
+        sizes = [len(piece) for piece in pieces if isinstance(piece, bytes)]
+        self.length = sum(sizes) if length is None else length
+        self.begun = self.ended = 0
+        self._pieces = pieces
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        self.begun += 1
+        try:
+            for piece in self._pieces:
+                if isinstance(piece, bytes):
+                    yield piece
+                elif isinstance(piece, Exception):
+                    raise piece
+                else:
+                    await asyncio.sleep(piece)
+        finally:
+            self.ended += 1
+
+
+PIECE = bytes(range(256)) * 1024
+FOREVER = 60.0
+
+
+@pytest.mark.parametrize("pieces", [[b""], [b"x"], [PIECE] * 12, [b"a" * 1000] * 500])
+async def test_an_upload_is_delivered_to_the_byte_and_as_often_as_it_is_sent(
+    connect: Connect, pieces: list[bytes]
+) -> None:
+    seen: list[Request] = []
+
+    async def app(request: Request) -> Response:
+        seen.append(request)
+        return Response(200, body=request.body)  # type: ignore[arg-type]  # an app gets bytes
+
+    transport, url = await connect(app)
+    upload = Body(*pieces)
+    for _ in range(2):
+        request = post(url, upload)
+        response = await transport.send(request)
+        assert await response.read() == b"".join(pieces)
+        assert response.request is request
+    assert (upload.begun, upload.ended) == (2, 2)
+    assert all("transfer-encoding" not in request.headers for request in seen)
+
+
+async def test_what_the_pieces_of_an_upload_raise_comes_out_as_it_is(connect: Connect) -> None:
+    transport, url = await connect(echo)
+    for problem in (UploadError("it changed"), KeyError("a bug"), OSError(5, "a disk that fails")):
+        upload = Body(PIECE, problem, length=2 * len(PIECE))
+        with pytest.raises(type(problem)) as caught:
+            await transport.send(post(url, upload))
+        assert caught.value is problem
+        assert upload.ended == 1
+    assert await (await transport.send(post(url, b"x"))).read() == b"x"
+
+
+@pytest.mark.parametrize(("length", "words"), [(9, "1 fewer bytes than the 9"), (7, "more bytes than the 7")])
+async def test_an_upload_that_is_longer_or_shorter_than_it_said_is_no_answer(
+    connect: Connect, length: int, words: str
+) -> None:
+    answered = 0
+
+    async def app(request: Request) -> Response:
+        nonlocal answered
+        answered += 1
+        return Response(200)
+
+    transport, url = await connect(app)
+    upload = Body(b"1234", b"5678", length=length)
+    with pytest.raises(UploadError, match=words):
+        await transport.send(post(url, upload))
+    assert (upload.ended, answered) == (1, 0)
+
+
+async def test_the_write_clock_counts_the_silence_between_pieces(connect: Connect) -> None:
+    transport, url = await connect(echo)
+    patient = Timeout(total=None, write=0.3)
+    # Longer in all than the clock, but never silent for so long.
+    response = await transport.send(post(url, Body(*[b"x", 0.05] * 8), timeout=patient))
+    assert await response.read() == b"x" * 8
+    upload = Body(b"x", FOREVER, b"x")
+    with pytest.raises(APITimeoutError, match=r"write timeout of 0\.3 s ran out while the request was sent") as caught:
+        await transport.send(post(url, upload, timeout=patient))
+    assert caught.value.clock == "write"
+    assert caught.value.retryable
+    await until(lambda: upload.ended == 1)
+
+
+async def test_the_deadline_of_the_call_bounds_an_upload(connect: Connect) -> None:
+    transport, url = await connect(echo)
+    started = time.monotonic()
+    upload = Body(*[b"x", 0.02] * 200)
+    with pytest.raises(APITimeoutError) as caught:
+        await transport.send(post(url, upload, timeout=Timeout(total=0.2), deadline=started + 0.2))
+    assert caught.value.clock == "total"
+    assert 0.195 <= time.monotonic() - started < 0.45
+    assert caught.value.__context__ is None
+    await until(lambda: upload.ended == 1)
+
+
+async def test_an_upload_that_is_cancelled_is_closed(connect: Connect) -> None:
+    transport, url = await connect(echo)
+    upload = Body(b"x", FOREVER, b"x")
+    call = asyncio.create_task(transport.send(post(url, upload)))
+    await until(lambda: upload.begun == 1)
+    await asyncio.sleep(0.02)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await until(lambda: upload.ended == 1)
+    assert await (await transport.send(post(url, b"x"))).read() == b"x"
+
+
+async def test_closing_the_transport_fails_an_upload_that_is_under_way(connect: Connect) -> None:
+    transport, url = await connect(echo)
+    upload = Body(b"x", FOREVER, b"x")
+    call = asyncio.create_task(transport.send(post(url, upload)))
+    await until(lambda: upload.begun == 1)
+    await asyncio.sleep(0.02)
+    await transport.aclose()
+    with pytest.raises(APIConnectionError, match="The client was closed"):
+        await call
+    await until(lambda: upload.ended == 1)
 
 
 async def test_a_stream_is_handed_out_while_it_arrives(connect: Connect) -> None:

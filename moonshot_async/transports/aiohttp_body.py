@@ -1,0 +1,189 @@
+"""Bodies on their way: what is sent piece by piece, and what arrives."""
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+from aiohttp.payload import Payload
+
+from moonshot_async.errors import APIError
+from moonshot_async.transports import interrupted_error
+from moonshot_async.transports.aiohttp_connector import readable
+from moonshot_async.transports.aiohttp_errors import describe
+from moonshot_async.transports.heads import HeadWait
+from moonshot_async.wire import Request, Upload, counted
+
+if TYPE_CHECKING:
+    from moonshot_async.transports.aiohttp import LoopState
+
+# Larger bodies are written piece by piece, under the write clock.
+_LARGE_BODY: Final = 64 * 1024
+
+
+class SentBody(Payload):
+    """A body that is written piece by piece, each under the write clock; the read clock starts when all is out.
+
+    Attributes:
+        failure: what its pieces raised; the exception of aiohttp that comes of it tells of a broken connection.
+    """
+
+    # There is nothing that aiohttp would have to close.
+    _autoclose = True
+
+    def __init__(self, body: Upload, wait: HeadWait) -> None:
+        super().__init__(body)
+        self._size = body.length
+        self._wait = wait
+        self.failure: Exception | None = None
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        raise NotImplementedError  # pragma: no cover - aiohttp wants it to be there, for others to call
+
+    async def write(self, writer: Any) -> None:
+        self._wait.start("write")
+        async with aclosing(counted(self._value)) as pieces:
+            while (piece := await self._next(pieces)) is not None:
+                await _answers_first(writer)
+                if self._wait.refused:
+                    raise _RefusedError
+                try:
+                    await writer.write(piece)
+                except OSError:
+                    # What lay in the socket when it broke is heard first.
+                    await _turn()
+                    raise
+                self._wait.start("write")
+        self._wait.start("read")
+
+    async def write_with_length(self, writer: Any, content_length: int | None) -> None:
+        await self.write(writer)
+
+    async def _next(self, pieces: AsyncIterator[bytes]) -> bytes | None:
+        try:
+            return await anext(pieces, None)
+        except Exception as error:
+            self.failure = error
+            raise
+
+
+class _RefusedError(Exception):
+    """Ends the sending of a request whose answer has come already; never seen by anyone but aiohttp."""
+
+
+async def _answers_first(writer: Any) -> None:
+    """Let the event loop read what has arrived: writing to a peer that has hung up would lose it, over TLS for good."""
+    transport = writer.transport
+    if transport is not None and not transport.is_closing() and readable(transport):
+        await _turn()
+
+
+async def _turn() -> None:
+    """Let the event loop look at its sockets once, and do what it found to do."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+class _Memory:
+    """Bytes as an upload."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.length = len(data)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        view = memoryview(self._data)
+        for start in range(0, len(view), _LARGE_BODY):
+            yield view[start : start + _LARGE_BODY]  # type: ignore[misc]  # a view, to copy nothing
+
+
+def sent_body(request: Request, wait: HeadWait) -> Any:
+    """The body of a request as aiohttp takes it."""
+    body = request.body
+    if not isinstance(body, bytes):
+        return SentBody(body, wait)
+    if len(body) <= _LARGE_BODY:
+        return body or None
+    return SentBody(_Memory(body), wait)
+
+
+class ArrivingBody:
+    """The body of a response while aiohttp receives it."""
+
+    __slots__ = ("_content", "_ended", "_late", "_raw", "_state", "_watch", "deadline")
+
+    def __init__(self, raw: aiohttp.ClientResponse, state: "LoopState") -> None:
+        self._raw = raw
+        self._content = raw.content
+        # Held, so that a stream outlives a client that nobody holds any more.
+        self._state = state
+        self._watch = state.watch
+        self._ended: APIError | TimeoutError | None = None
+        self._late: float | None = None
+        self.deadline: float | None = None
+
+    async def read(self, deadline: float | None = None) -> bytes:
+        if self._ended is not None:
+            raise copy.copy(self._ended)
+        content = self._content
+        try:
+            if data := content.read_nowait():
+                return data
+            if content.at_eof():
+                return b""
+            self.deadline = deadline
+            self._watch.add(self)
+            try:
+                return await content.readany()
+            finally:
+                self._watch.remove(self)
+        except _ExpiredError:
+            self._ended = TimeoutError()
+        except _ClosedError:
+            self._ended = interrupted_error("the client was closed")
+        except Exception as error:  # noqa: BLE001  # whatever aiohttp raises is told in our words
+            self._ended = interrupted_error("the client was closed" if self._watch.closed else describe(error))
+        # What arrived before a fault is still good. aiohttp: read_nowait() would raise instead.
+        if rest := content._read_nowait(-1):
+            return rest
+        raise copy.copy(self._ended)
+
+    def close(self) -> None:
+        loop = self._watch.loop
+        if asyncio._get_running_loop() is loop:
+            self._raw.close()
+        # Dropped in another thread, by the garbage collector for instance.
+        elif not call_in(loop, self._raw.close) and (connection := self._raw.connection):
+            # Its loop has ended, and its connections with it. aiohttp would complain of what nobody closed.
+            self._raw.close()
+            connection.close()
+
+    def expire(self) -> None:
+        # A loop that was held up sees bytes and timer in the same turn. The bytes win, unless they did so before and
+        # the deadline has not moved since: a flood shall not outrun the deadline of the call.
+        if self._content._buffer and self._late != self.deadline:
+            self._late = self.deadline
+        else:
+            self._content.set_exception(_ExpiredError())
+
+    def fail(self) -> None:
+        self._content.set_exception(_ClosedError())
+
+
+class _ExpiredError(Exception):
+    """Put into a body's reader when its deadline has passed."""
+
+
+class _ClosedError(Exception):
+    """Put into a body's reader when the transport is closed under it."""
+
+
+def call_in(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> bool:
+    """Have a loop of another thread call something soon; whether it will, since it may have been closed."""
+    try:
+        loop.call_soon_threadsafe(callback)
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,51 @@
+"""The exceptions of aiohttp in our words, without what they hold: the headers of the request, and so the key."""
+
+import os
+
+import aiohttp
+
+from moonshot_async.errors import APIConnectionError
+from moonshot_async.wire import Request
+
+
+def connection_error(error: Exception, request: Request) -> APIConnectionError:
+    """The error of a call that got no answer; what an operating system said is kept as its cause."""
+    result = APIConnectionError(message=f"Connection error: {describe(error)}.", request=request)
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, OSError) and cause.errno is not None:
+        result.__cause__ = OSError(cause.errno, _reason(cause))
+    # An address that cannot be used says so every time, a proxy that says no too; and what cannot be read as HTTP is an
+    # answer all the same, which may be paid for.
+    final = (ValueError, aiohttp.ClientResponseError, aiohttp.ClientPayloadError)
+    result.retryable = not isinstance(error, final)
+    return result
+
+
+def describe(error: Exception) -> str:
+    """What happened, as the end of a sentence."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return f"the server's certificate was refused: {error.certificate_error}"
+        case aiohttp.ClientConnectorDNSError():
+            return f"the name {error.host} was not found"
+        case aiohttp.ClientConnectorError():
+            return f"no connection to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+        case aiohttp.ServerDisconnectedError():
+            return "the server closed the connection without an answer"
+        case aiohttp.ClientPayloadError():
+            return "the connection was closed before the body was complete"
+        case aiohttp.ClientHttpProxyError():
+            return f"the proxy answered with status {error.status}"
+        case aiohttp.ClientResponseError():
+            return "the answer is not valid HTTP"
+        case OSError() if error.errno is not None and (reason := _reason(error)):
+            return reason
+        case ValueError():
+            return "the address cannot be used"
+    return f"the connection was closed ({type(error).__name__})"
+
+
+def _reason(error: OSError) -> str | None:
+    # aiohttp: the text of what went wrong while a body was written is the address, query and all.
+    ours = isinstance(error, aiohttp.ClientOSError) and error.errno is not None and error.errno > 0
+    return os.strerror(error.errno) if ours and error.errno is not None else error.strerror

@@ -1,0 +1,61 @@
+"""A call that waits for the head of its answer, while its connection is made and its request is sent."""
+
+import asyncio
+from typing import Any
+
+from moonshot_async.clocks import deadline_of, timeout_error
+from moonshot_async.errors import APIError, Clock
+from moonshot_async.transports import SENDING, WAITING, closed_error
+from moonshot_async.transports.watch import Watch
+from moonshot_async.wire import Request
+
+
+class HeadWait:
+    """Stopped by cancelling its task, as `asyncio.timeout` does.
+
+    Attributes:
+        stopped: whether the task was cancelled from here.
+        refused: whether a status came that is no good: what is left of the request need not be sent.
+    """
+
+    __slots__ = ("cancelling", "clock", "closed", "deadline", "refused", "request", "stopped", "task", "watch")
+
+    def __init__(self, request: Request, task: "asyncio.Task[Any]", watch: Watch) -> None:
+        self.request = request
+        self.task = task
+        self.watch = watch
+        self.cancelling = task.cancelling()
+        self.stopped = False
+        self.closed = False
+        self.refused = False
+        self.deadline: float | None = None
+        self.clock: Clock = "read"
+        self._set("read")
+
+    def start(self, clock: Clock) -> None:
+        """Another clock runs now, or the same one anew; the deadline of the call stays."""
+        self._set(clock)
+        self.watch.moved(self)
+
+    def _set(self, clock: Clock) -> None:
+        self.deadline, self.clock = deadline_of(self.request, clock)
+
+    def expire(self) -> None:
+        self.stopped = True
+        self.task.cancel()
+
+    def fail(self) -> None:
+        self.closed = True
+        self.expire()
+
+    def withdrawn(self) -> bool:
+        """Whether the call was stopped although something else came of it; then its cancellation is taken back."""
+        if self.stopped:
+            self.task.uncancel()
+        return self.stopped
+
+    def problem(self) -> APIError:
+        """Why the call was stopped."""
+        if self.closed:
+            return closed_error(self.request)
+        return timeout_error(self.request, self.clock, SENDING if self.clock == "write" else WAITING)
