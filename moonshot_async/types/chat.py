@@ -6,11 +6,12 @@ that the SDK does not know stay readable as attributes. Fields stand in the orde
 See: https://platform.kimi.ai/docs/api/chat
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
-from moonshot_async.types.model import Answer, Model, ModelDecoder
+from moonshot_async.types.model import Answer, Model, ModelDecoder, sent_null
 
 
 class PromptTokensDetails(Model, kw_only=True, gc=False):
@@ -42,16 +43,31 @@ class Usage(Model, kw_only=True, gc=False):
     completion_tokens_details: CompletionTokensDetails | None = None
     prompt_tokens_details: PromptTokensDetails | None = None
     cached_tokens: int | None = None
+    # What did not come, but was taken from the other place.
+    _filled_in: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="<filled in>")
 
     def __post_init__(self) -> None:
         details = self.prompt_tokens_details
         if self.cached_tokens is None:
-            if details is not None:
+            if details is not None and details.cached_tokens is not None:
                 self.cached_tokens = details.cached_tokens
+                self._filled_in = "cached_tokens"
         elif details is None:
             self.prompt_tokens_details = PromptTokensDetails(cached_tokens=self.cached_tokens)
+            self._filled_in = "prompt_tokens_details"
         elif details.cached_tokens is None:
             details.cached_tokens = self.cached_tokens
+            self._filled_in = "prompt_tokens_details.cached_tokens"
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """Plain dicts; see `Model.model_dump`."""
+        out = super().model_dump(**options)
+        if options.get("exclude_unset") and self._filled_in == "prompt_tokens_details.cached_tokens":
+            out.get("prompt_tokens_details", {}).pop("cached_tokens", None)
+        return out
+
+    def _unsent(self) -> Collection[str]:
+        return () if isinstance(self._filled_in, msgspec.UnsetType) else (self._filled_in,)
 
 
 class TopLogprob(Model, kw_only=True, gc=False):
@@ -185,7 +201,7 @@ class ChunkChoice(Model, kw_only=True, gc=False):
 
     delta: ChoiceDelta = msgspec.field(default_factory=ChoiceDelta)
     index: int = 0
-    finish_reason: str | None = None
+    finish_reason: str | None = sent_null()
     logprobs: Logprobs | None = None
     usage: Usage | None = None
 

@@ -8,7 +8,7 @@ See: https://platform.kimi.ai/docs/api/chat
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Required, TypeAlias, TypedDict
+from typing import Any, Final, Literal, Required, TypeAlias, TypedDict
 
 import msgspec
 
@@ -103,7 +103,86 @@ class MessageParam(TypedDict, total=False):
     tools: Sequence[ToolParam]
 
 
-ChatMessage: TypeAlias = MessageParam | ChatCompletionMessage | Mapping[str, Any]
+class DynamicToolsMessage(TypedDict):
+    """K3 family: tools available from here on. It has no content; append such messages, never change earlier ones."""
+
+    role: Literal["system"]
+    tools: Sequence[ToolParam]
+
+
+ChatMessage: TypeAlias = MessageParam | DynamicToolsMessage | ChatCompletionMessage | Mapping[str, Any]
+
+WEB_SEARCH: Final[ToolParam] = {"type": "builtin_function", "function": {"name": "$web_search"}}
+"""The service's own web search, for `tools=`. Each call has a fee.
+
+The model asks for it with tool calls of the type `builtin_function`. Put its message into `messages` as it came, and
+for each call a tool message whose content is `call.function.arguments`, unchanged; the service adds the results.
+
+See: https://platform.kimi.ai/docs/guide/use-web-search
+"""
+
+
+class FunctionName(TypedDict):
+    """The function that must be called."""
+
+    name: str
+
+
+class NamedToolChoice(TypedDict):
+    """Call this function. No model that thinks takes it; on K3 use "required" with a single tool instead."""
+
+    type: Literal["function"]
+    function: FunctionName
+
+
+ToolChoice: TypeAlias = Literal["auto", "none", "required"] | str | NamedToolChoice | Mapping[str, Any]
+
+
+class TextFormat(TypedDict):
+    """Plain text, the default."""
+
+    type: Literal["text"]
+
+
+class JsonObjectFormat(TypedDict):
+    """Any JSON object. The prompt must ask for JSON, too."""
+
+    type: Literal["json_object"]
+
+
+class JsonSchema(TypedDict, total=False):
+    """The schema of an answer, in Moonshot's dialect (MFJS).
+
+    Attributes:
+        name: of the schema.
+        schema: its root is an object.
+        strict: False guarantees JSON, but not the schema; the API's default is True.
+    """
+
+    name: Required[str]
+    schema: Required[Mapping[str, Any]]
+    strict: bool
+    description: str
+
+
+class JsonSchemaFormat(TypedDict):
+    """JSON that conforms to a schema; the schema costs prompt tokens."""
+
+    type: Literal["json_schema"]
+    json_schema: JsonSchema
+
+
+ResponseFormat: TypeAlias = TextFormat | JsonObjectFormat | JsonSchemaFormat | Mapping[str, Any]
+
+
+class Prediction(TypedDict):
+    """Text that the answer is expected to repeat in large parts, such as a file with small changes: it comes faster."""
+
+    type: Literal["content"]
+    content: str | Sequence[TextPart]
+
+
+ReasoningEffort: TypeAlias = Literal["low", "high", "max"] | str
 
 
 class StreamOptions(TypedDict, total=False):
@@ -144,12 +223,12 @@ class CompletionParams(TypedDict, total=False):
     presence_penalty: float | NotGiven | None
     frequency_penalty: float | NotGiven | None
     stop: str | Sequence[str] | NotGiven | None
-    response_format: Mapping[str, Any] | NotGiven
+    response_format: ResponseFormat | NotGiven
     tools: Iterable[ToolParam | Mapping[str, Any]] | NotGiven
-    tool_choice: str | Mapping[str, Any] | NotGiven
+    tool_choice: ToolChoice | NotGiven
     thinking: Thinking | Mapping[str, Any] | NotGiven | None
-    reasoning_effort: str | NotGiven | None
-    prediction: Mapping[str, Any] | NotGiven | None
+    reasoning_effort: ReasoningEffort | NotGiven | None
+    prediction: Prediction | Mapping[str, Any] | NotGiven | None
     logprobs: bool | NotGiven | None
     top_logprobs: int | NotGiven | None
     prompt_cache_key: str | NotGiven

@@ -4,7 +4,8 @@
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeAlias, TypeVar
+from math import isfinite
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 import msgspec
 
@@ -22,8 +23,14 @@ def build(cls: type[S], params: Mapping[str, Any], *, call: str) -> S:
     """Make the request struct of a call from its keywords.
 
     Raises:
-        TypeError: a keyword does not exist, or a required one is missing; names it.
+        TypeError: a keyword does not exist, a required one is missing, or one is bytes; names it.
+        ConfigurationError: a number is not finite.
     """
+    for name, value in params.items():
+        kind = type(value)
+        # `message_params` knows better what bytes in place of messages are.
+        if (kind is float and not isfinite(value)) or (kind is bytes and name != "messages"):
+            _refuse(value, name)
     try:
         return cls(**params)
     except TypeError:
@@ -44,14 +51,30 @@ def encode(body: msgspec.Struct, extra_body: Mapping[str, Any] | None = None) ->
 
 
 def plain(value: Any) -> Any:
-    """Data in which our structs are what they would be in a request: messages as received, others without nulls."""
+    """Data in which our structs are what they would be in a request: messages as received, others without nulls.
+
+    Raises:
+        TypeError: there are bytes in it.
+        ConfigurationError: there is a number in it that is not finite.
+    """
     if isinstance(value, ChatCompletionMessage):
         return value.to_param()
     if isinstance(value, Model):
         return value.model_dump(exclude_none=True)
     if isinstance(value, Mapping):
         return {name: plain(item) for name, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, bytes) or (isinstance(value, float) and not isfinite(value)):
+        _refuse(value, "a value")
+    return value
+
+
+def _refuse(value: bytes | float, name: str) -> NoReturn:
+    """What JSON cannot say; msgspec would send bytes as base64, and numbers that are not finite as null."""
+    if isinstance(value, bytes):
+        raise TypeError(f"{name} is bytes, which JSON has none of: decode it to text, or encode it as base64 first")
+    raise ConfigurationError(f"{name} is {value}, which JSON has no number for")
 
 
 def to_json(value: object) -> bytes:
@@ -82,7 +105,10 @@ def message_params(messages: object) -> list[Any]:
             f"not {type(messages).__name__}"
         )
     # Plain dicts, the most by far, go through without a call: 2,000 of them in 0.2 ms.
-    return [m if type(m) is dict and "tool_calls" not in m else _message_param(m) for m in messages]
+    return [
+        m if type(m) is dict and "tool_calls" not in m and type(m.get("content")) is not bytes else _message_param(m)
+        for m in messages
+    ]
 
 
 def _message_param(message: Any) -> Any:

@@ -6,19 +6,22 @@ that nothing the server said is lost and the common case pays nothing for it.
 """
 
 import copy
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, get_origin
 
 import msgspec
 
-from moonshot_async.errors import APIError, APIResponseValidationError
+from moonshot_async.errors import APIResponseValidationError
+from moonshot_async.types.json_text import error_event as error_event
+from moonshot_async.types.json_text import excerpt as excerpt
+from moonshot_async.types.json_text import parse as parse
+from moonshot_async.types.json_text import shallow as shallow
 
 T = TypeVar("T")
-_EXCERPT_CHARS = 2000
-# Error objects are cut below this depth: copying and pickling recurse.
-_ERROR_LEVELS = 32
+T_co = TypeVar("T_co", covariant=True)
+U = TypeVar("U")
+V = TypeVar("V")
 
 
 class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, repr_omit_defaults=True):
@@ -40,6 +43,11 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, repr_omit_
         """The fields that the server sent beyond the documented ones."""
         return {} if isinstance(self._extra, msgspec.UnsetType) else self._extra
 
+    @property
+    def model_fields_set(self) -> set[str]:
+        """The names of the fields in `to_dict()`."""
+        return set(self.model_dump(exclude_unset=True))
+
     @classmethod
     def model_validate(cls, obj: Any) -> Self:
         """Make one of plain data, as forgivingly as of an answer.
@@ -49,9 +57,43 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, repr_omit_
         """
         return ModelDecoder(cls)(msgspec.json.encode(obj))
 
-    def model_copy(self) -> Self:
-        """A shallow copy, unknown fields included."""
-        return copy.copy(self)
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes) -> Self:
+        """Make one of JSON text, as forgivingly as of an answer.
+
+        Raises:
+            APIResponseValidationError: it is not JSON, or has another shape.
+        """
+        return ModelDecoder(cls)(json_data.encode() if isinstance(json_data, str) else bytes(json_data))
+
+    @classmethod
+    def construct(cls, _fields_set: object = None, **values: Any) -> Self:
+        """Make one of values that nobody checks, for tests: dicts become structs, what is required and missing None."""
+        plan = _plan(cls)
+        known: dict[str, Any] = {}
+        for field in msgspec.structs.fields(cls):
+            if field.encode_name in values:
+                known[field.name] = _constructed(plan[field.encode_name].struct, values.pop(field.encode_name))
+            elif field.required:
+                known[field.name] = None
+        model = cls(**known)
+        if values:
+            model._extra = values
+        return model
+
+    model_construct = construct
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, unknown fields included, with some fields changed; shallow, unless `deep`."""
+        twin = copy.deepcopy(self) if deep else copy.copy(self)
+        if not isinstance(self._extra, msgspec.UnsetType):
+            twin._extra = dict(twin.model_extra)
+        for name, value in (update or {}).items():
+            if name in self.__struct_fields__:
+                setattr(twin, name, value)
+            else:
+                twin._extra = {**twin.model_extra, name: value}
+        return twin
 
     def to_dict(
         self, *, mode: str = "python", exclude_unset: bool = True, exclude_none: bool = False
@@ -67,33 +109,71 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, repr_omit_
         self,
         *,
         mode: str = "python",
+        include: Collection[str] | None = None,
+        exclude: Collection[str] | None = None,
         by_alias: bool | None = None,
         exclude_unset: bool = False,
+        exclude_defaults: bool = False,
         exclude_none: bool = False,
     ) -> dict[str, Any]:
-        """Plain dicts and lists with every field, or without those that only hold None.
+        """Plain dicts and lists with every field.
 
-        `mode` and `by_alias` make no difference: the values have JSON forms and the fields no other names.
+        Args:
+            mode, by_alias: make no difference: the values have JSON forms and the fields no other names.
+            include, exclude: names of fields at the top; what lies deeper is whole.
+            exclude_unset: leave out what only holds None by default, or was filled in by the SDK.
+            exclude_defaults: leave out what has its default.
+            exclude_none: leave out every None.
+
+        Raises:
+            TypeError: `include` or `exclude` is no collection of names.
         """
+        _check_names(include, exclude)
+        unsent = self._unsent() if exclude_unset else ()
         out: dict[str, Any] = {}
         for field in msgspec.structs.fields(self):
             value = getattr(self, field.name)
-            left_out = value is None and (exclude_none or (exclude_unset and field.default is None))
-            if not left_out and not field.name.startswith("_"):
-                out[field.encode_name] = _dump(value, exclude_unset, exclude_none)
-        return out | {name: value for name, value in self.model_extra.items() if not (exclude_none and value is None)}
+            if field.name.startswith("_") or field.name in unsent:
+                continue
+            if value is None and (exclude_none or (exclude_unset and field.default is None)):
+                continue
+            if not (exclude_defaults and value == _default(field)):
+                out[field.encode_name] = _dump(value, exclude_unset, exclude_defaults, exclude_none)
+        out |= {name: value for name, value in self.model_extra.items() if not (exclude_none and value is None)}
+        if include is None and exclude is None:
+            return out
+        return {n: v for n, v in out.items() if (include is None or n in include) and n not in (exclude or ())}
 
     def model_dump_json(
         self,
         *,
         indent: int | None = None,
+        include: Collection[str] | None = None,
+        exclude: Collection[str] | None = None,
         by_alias: bool | None = None,
         exclude_unset: bool = False,
+        exclude_defaults: bool = False,
         exclude_none: bool = False,
     ) -> str:
         """The JSON text of `model_dump`."""
-        data = msgspec.json.encode(self.model_dump(exclude_unset=exclude_unset, exclude_none=exclude_none))
+        tree = self.model_dump(
+            include=include,
+            exclude=exclude,
+            exclude_unset=exclude_unset,
+            exclude_defaults=exclude_defaults,
+            exclude_none=exclude_none,
+        )
+        data = msgspec.json.encode(tree)
         return (msgspec.json.format(data, indent=indent) if indent else data).decode()
+
+    def _unsent(self) -> Collection[str]:
+        """Names of fields that hold what the server did not send there; for structs that complete themselves."""
+        return ()
+
+
+def sent_null() -> Any:
+    """A field that may be null and is sent even then: its None stays in `to_dict`."""
+    return msgspec.field(default_factory=type(None))
 
 
 class Answer(Model, kw_only=True):
@@ -106,13 +186,59 @@ class Answer(Model, kw_only=True):
         """The id under which the vendor finds the call again, from the response headers."""
         return None if isinstance(self._request_id, msgspec.UnsetType) else self._request_id
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the other one says the same, whatever the ids of their requests."""
+        if type(other) is not type(self):
+            return NotImplemented
+        names = (name for name in self.__struct_fields__ if name != "_request_id")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
 
-def _dump(value: Any, exclude_unset: bool, exclude_none: bool) -> Any:
+
+def _dump(value: Any, exclude_unset: bool, exclude_defaults: bool, exclude_none: bool) -> Any:
     if isinstance(value, Model):
-        return value.model_dump(exclude_unset=exclude_unset, exclude_none=exclude_none)
+        return value.model_dump(
+            exclude_unset=exclude_unset, exclude_defaults=exclude_defaults, exclude_none=exclude_none
+        )
     if isinstance(value, list):
-        return [_dump(item, exclude_unset, exclude_none) for item in value]
+        return [_dump(item, exclude_unset, exclude_defaults, exclude_none) for item in value]
     return value
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+
+
+def _check_names(*choices: object) -> None:
+    for names in choices:
+        if isinstance(names, (str, Mapping)):
+            raise TypeError(
+                "include and exclude are collections of names, such as {'id', 'usage'}; none for deeper levels"
+            )
+
+
+def _constructed(struct: type[Any] | None, value: Any) -> Any:
+    if struct is not None and isinstance(value, list):
+        return [_constructed(struct, item) for item in value]
+    if isinstance(value, dict) and isinstance(struct, type) and issubclass(struct, Model):
+        return struct.construct(**value)
+    return value
+
+
+class Decode(Protocol[T_co]):
+    """What turns the bytes of an answer into an object."""
+
+    @property
+    def cls(self) -> Any:
+        """What the bytes hold, in words of the type system; `Any` for whatever JSON there is."""
+        ...
+
+    def __call__(self, data: bytes, /) -> T_co:
+        """Decode.
+
+        Raises:
+            APIError: the bytes are an error object, or not what they should be.
+        """
+        ...
 
 
 class ModelDecoder(Generic[T]):
@@ -134,6 +260,10 @@ class ModelDecoder(Generic[T]):
             pass
         return self._forgiving(data)
 
+    def then(self, function: Callable[[T], U]) -> "Decode[U]":
+        """A decoder that hands out what `function` makes of the decoded object: its payload, for example."""
+        return _Then(self, function)
+
     def _forgiving(self, data: bytes) -> T:
         tree = parse(data)
         if isinstance(tree, dict) and tree.get("error"):
@@ -147,59 +277,19 @@ class ModelDecoder(Generic[T]):
         )
 
 
-def error_event(error: object) -> APIError:
-    """The exception for an error object that came where an answer was expected, inside a stream or with status 200."""
-    body = shallow(error)
-    if isinstance(body, dict):
-        message = body.get("message")
-        text = message if isinstance(message, str) and message else "The server sent an error."
-    else:
-        text = str(body)
-    return APIError(text[:_EXCERPT_CHARS], body=body)
+class _Then(Generic[T, U]):
+    """A decoder and what is done to all that it decodes."""
 
+    def __init__(self, decode: Decode[T], function: Callable[[T], U]) -> None:
+        self.cls: Any = decode.cls
+        self._decode = decode
+        self._function = function
 
-def shallow(tree: Any, levels: int = _ERROR_LEVELS) -> Any:
-    """Plain data without what lies deeper than `levels`, so that an error that holds it can be copied and pickled."""
-    if isinstance(tree, dict):
-        return {name: shallow(value, levels - 1) for name, value in tree.items()} if levels else "…"
-    if isinstance(tree, list):
-        return [shallow(item, levels - 1) for item in tree] if levels else "…"
-    return tree
+    def __call__(self, data: bytes, /) -> U:
+        return self._function(self._decode(data))
 
-
-def parse(data: bytes) -> Any:
-    """Decode JSON bytes to plain data, mended where other decoders would accept them.
-
-    Raises:
-        APIResponseValidationError: they are not JSON.
-    """
-    for candidate in (data, _mend(data)):
-        try:
-            return msgspec.json.decode(candidate)
-        except (msgspec.DecodeError, ValueError, RecursionError):
-            continue
-    what = "an HTML page" if data.lstrip()[:1] == b"<" else "not valid JSON" if data.strip() else "empty"
-    raise APIResponseValidationError(
-        body=excerpt(data), message=f"The answer is not what the API documents: it is {what}."
-    )
-
-
-def excerpt(data: bytes) -> str:
-    """The beginning of what came, for an error."""
-    return data[:_EXCERPT_CHARS].decode("utf-8", "replace")
-
-
-# A surrogate escape that is not half of a pair. Even runs of backslashes before it are escaped backslashes.
-_SURROGATE = re.compile(
-    rb"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
-)
-
-
-def _mend(data: bytes) -> bytes:
-    """Make JSON of bytes that other decoders accept: no BOM, valid UTF-8, lone surrogates replaced by U+FFFD."""
-    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").encode()
-    # A whole pair is 12 bytes long and stays.
-    return _SURROGATE.sub(lambda m: m[0] if len(m[2]) == 12 else m[1] + b"\\ufffd", text)
+    def then(self, function: Callable[[U], V]) -> "Decode[V]":
+        return _Then(self, function)
 
 
 class _Plan(msgspec.Struct):
@@ -233,9 +323,10 @@ def _plan(cls: type[Any]) -> dict[str, _Plan]:
 
 def _build(cls: type[T], tree: Any) -> T:
     """Convert plain data to `cls`, keeping what it does not know and using defaults where null has no meaning."""
-    if not isinstance(tree, dict) or not isinstance(cls, type) or not issubclass(cls, Model):
+    struct: Any = cls if isinstance(cls, type) else get_origin(cls)
+    if not isinstance(tree, dict) or not isinstance(struct, type) or not issubclass(struct, Model):
         return msgspec.convert(tree, cls)
-    plan = _plan(cls)
+    plan = _plan(cls)  # type: ignore[arg-type]  # a class can be hashed
     known: dict[str, Any] = {}
     extras: dict[str, Any] = {}
     for name, value in tree.items():

@@ -3,9 +3,10 @@
 See: https://platform.kimi.ai/docs/api/models
 """
 
-from collections.abc import Iterator
+from typing import TypeAlias
 
 from moonshot_async.types.model import Answer, ModelDecoder
+from moonshot_async.types.pages import Page
 
 
 class ModelInfo(Answer, kw_only=True):
@@ -21,18 +22,7 @@ class ModelInfo(Answer, kw_only=True):
     supports_reasoning: bool | None = None
 
 
-class ModelList(Answer, kw_only=True):
-    """All models that the key may use; the endpoint has no pages."""
-
-    data: list[ModelInfo]
-    object: str = "list"
-
-    def __iter__(self) -> Iterator[ModelInfo]:
-        return iter(self.data)
-
-    def __len__(self) -> int:
-        return len(self.data)
-
+ModelList: TypeAlias = Page[ModelInfo]
 
 decode_model = ModelDecoder(ModelInfo)
-decode_models = ModelDecoder(ModelList)
+decode_models = ModelDecoder(Page[ModelInfo])

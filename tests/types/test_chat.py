@@ -1,6 +1,8 @@
 """The fields of chat completions, whole and streamed, and how a message goes back."""
 
+import copy
 import json
+import pickle
 from typing import Any
 
 import pytest
@@ -312,3 +314,28 @@ def test_the_request_id_is_known_once_the_headers_were_seen() -> None:
 
     assert completion.request_id == "r-1"
     assert "r-1" not in completion.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"cached_tokens": 5},
+        {"prompt_tokens_details": {"cached_tokens": 6}},
+        {"cached_tokens": 7, "prompt_tokens_details": {"cache_write_tokens": 1}},
+        {"cached_tokens": 8, "prompt_tokens_details": {"cached_tokens": 8}},
+        {"prompt_tokens_details": {"cache_write_tokens": 1}},
+        {"prompt_tokens_details": {"cached_tokens": 9, "unheard_of": 1}},
+        {},
+    ],
+)
+def test_what_is_filled_in_is_no_part_of_what_the_server_sent(sent: dict[str, Any]) -> None:
+    tokens = {"completion_tokens": 1, "prompt_tokens": 2, "total_tokens": 3}
+    usage = Usage.model_validate(tokens | sent)
+
+    assert usage.to_dict() == usage.model_dump(exclude_unset=True) == tokens | sent
+    assert json.loads(usage.to_json()) == tokens | sent
+    assert copy.deepcopy(usage).to_dict() == pickle.loads(pickle.dumps(usage)).to_dict() == tokens | sent
+    assert usage.to_dict(exclude_none=True) == tokens | sent
+    whole = usage.model_dump()
+    assert whole["cached_tokens"] == (whole["prompt_tokens_details"] or {}).get("cached_tokens")
+    assert "prompt_tokens_details" not in usage.model_dump(exclude_unset=True, exclude={"prompt_tokens_details"})

@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from openai.resources.chat.completions import AsyncCompletions
 
-from moonshot_async.types.chat_params import CompletionParams, CompletionRequest
+from moonshot_async.types.chat_params import WEB_SEARCH, CompletionParams, CompletionRequest
 from moonshot_async.types.encoding import NotGiven, build, encode
 
 # Not part of the body: the call itself is addressed by them.
@@ -69,3 +69,16 @@ def test_every_optional_keyword_may_be_not_given() -> None:
 
     for name, hint in hints.items():
         assert name in ("model", "messages") or hint is Any or NotGiven in get_args(hint), name
+
+
+def test_the_search_of_the_service_is_declared_as_it_wants_it() -> None:
+    assert WEB_SEARCH == {"type": "builtin_function", "function": {"name": "$web_search"}}
+
+
+@pytest.mark.parametrize("model", ["moonshot-v1-8k", "moonshot-v1-auto", "kimi-k2.5", "kimi-k3", "moonshotai/Kimi-K2"])
+def test_old_parameters_go_with_any_model(model: str) -> None:
+    old: dict[str, Any] = {"temperature": 0.3, "top_p": 1.0, "n": 5, "presence_penalty": -2, "max_tokens": 1024}
+
+    request = build(CompletionRequest, {"model": model, "messages": [], **old}, call="create")
+
+    assert json.loads(encode(request)) == {"model": model, "messages": [], **old}

@@ -233,3 +233,25 @@ def test_any_struct_can_be_a_body() -> None:
 
     assert to_json(Point(1)) == b'{"x":1}'
     assert encode(Point(1), {"z": 2}) == b'{"x":1,"z":2}'
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_json_does_not_have_is_refused_instead_of_sent_as_null(number: float) -> None:
+    for attempt in (
+        lambda: build(CompletionRequest, {"model": "m", "messages": [], "temperature": number}, call="create"),
+        lambda: plain({"a": [number]}),
+    ):
+        with pytest.raises(ConfigurationError, match=rf"is {number}, which JSON has no number for"):
+            attempt()
+
+
+def test_bytes_are_refused_instead_of_sent_as_base64() -> None:
+    messages = [{"role": "user", "content": SECRET.encode()}]
+    for attempt in (
+        lambda: build(CompletionRequest, {"model": "m", "messages": [], "user": SECRET.encode()}, call="create"),
+        lambda: plain({"a": [SECRET.encode()]}),
+        lambda: message_params(messages),
+    ):
+        with pytest.raises(TypeError, match="is bytes, which JSON has none of: decode it to text") as caught:
+            attempt()
+        assert SECRET not in str(caught.value)

@@ -4,7 +4,8 @@ import copy
 import json
 import pickle
 import re
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from moonshot_async.errors import APIError, APIResponseValidationError
 from moonshot_async.types.chat import ChatCompletion, decode_chunk, decode_completion
-from moonshot_async.types.model import ModelDecoder, error_event, excerpt
+from moonshot_async.types.model import Model, ModelDecoder, error_event, excerpt, sent_null
 
 UNKNOWN = {
     "id": "c1",
@@ -51,6 +52,32 @@ UNKNOWN = {
     },
     "timings": {"ms": [1, None]},
 }
+
+
+T = TypeVar("T")
+
+
+class Part(Model, kw_only=True):
+    kind: str = "text"
+    text: str | None = None
+
+
+class Whole(Model, kw_only=True):
+    """A struct with a field of every sort."""
+
+    id: str
+    part: Part
+    parts: list[Part] = msgspec.field(default_factory=list)
+    reason: str | None = sent_null()
+    count: int | None = None
+    doubled: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.count is not None:
+            self.doubled = 2 * self.count
+
+    def _unsent(self) -> Collection[str]:
+        return ("doubled",)
 
 
 def encoded(data: object) -> bytes:
@@ -125,6 +152,92 @@ def test_what_was_dumped_can_be_made_again() -> None:
     assert answer.model_copy().choices[0].message.mood == "calm"  # type: ignore[attr-defined]
     with pytest.raises(APIResponseValidationError):
         ChatCompletion.model_validate({"choices": 5})
+
+
+def test_json_text_can_be_validated_as_text_and_as_bytes() -> None:
+    text = '{"id":"a","part":{"kind":"x"},"new":1}'
+
+    for json_data in (text, text.encode(), bytearray(text.encode())):
+        whole: Any = Whole.model_validate_json(json_data)
+        assert (whole.id, whole.part.kind, whole.new) == ("a", "x", 1)
+    with pytest.raises(APIResponseValidationError, match="not valid JSON"):
+        Whole.model_validate_json("{")
+
+
+def test_an_object_can_be_made_of_values_that_nobody_checks() -> None:
+    whole: Any = Whole.construct(id=5, part={"kind": "x", "own": 1}, parts=[{"text": "t"}, Part(text="u")], new="n")
+
+    assert (whole.id, whole.part.kind, whole.part.own, whole.new) == (5, "x", 1, "n")
+    assert [part.text for part in whole.parts] == ["t", "u"]
+    assert isinstance(whole.part, Part)
+    bare = Whole.model_construct()
+    assert (bare.id, bare.part, bare.parts, bare.count, bare.model_extra) == (None, None, [], None, {})
+    assert ChatCompletion.construct(**decode_completion(encoded(UNKNOWN)).to_dict()).to_dict() == UNKNOWN
+
+
+def test_a_copy_may_be_deep_and_may_differ() -> None:
+    whole = Whole.model_validate({"id": "a", "part": {"text": "t"}, "new": [1]})
+
+    twin: Any = whole.model_copy(update={"id": "b", "other": 2, "new": [2]})
+    assert (twin.id, twin.other, twin.new) == ("b", 2, [2])
+    assert twin.part is whole.part
+    assert (whole.id, whole.model_extra) == ("a", {"new": [1]})
+    deep = whole.model_copy(deep=True)
+    assert deep == whole
+    assert deep.part is not whole.part
+    assert whole.model_copy().model_extra is not whole.model_extra
+    assert Part().model_copy(update={"x": 1}).to_dict() == {"kind": "text", "x": 1}
+
+
+def test_a_dump_can_be_cut_to_names_at_the_top() -> None:
+    whole = Whole.model_validate({"id": "a", "part": {"text": "t"}, "new": 1})
+
+    assert whole.model_dump(include={"id", "new", "missing"}) == {"id": "a", "new": 1}
+    assert whole.model_dump(exclude=["part", "parts", "new"], exclude_unset=True) == {"id": "a", "reason": None}
+    assert whole.model_dump(include={"id", "part"}, exclude={"part"}) == {"id": "a"}
+    assert whole.model_dump_json(include={"id"}) == '{"id":"a"}'
+    assert json.loads(whole.model_dump_json(exclude={"new"}, exclude_none=True)).keys() == {"id", "part", "parts"}
+    for names in ("id", {"part": {"kind"}}):
+        with pytest.raises(TypeError, match="collections of names"):
+            whole.model_dump(include=names)
+        with pytest.raises(TypeError, match="collections of names"):
+            whole.model_dump(exclude=names)
+
+
+def test_a_dump_without_defaults_has_what_differs_from_them() -> None:
+    whole = Whole.model_validate({"id": "a", "part": {"text": "t", "kind": "text"}, "parts": []})
+
+    assert whole.model_dump(exclude_defaults=True) == {"id": "a", "part": {"text": "t"}}
+    assert json.loads(whole.model_dump_json(exclude_defaults=True)) == {"id": "a", "part": {"text": "t"}}
+
+
+def test_a_null_that_is_sent_on_purpose_stays_and_what_was_filled_in_goes() -> None:
+    whole = ModelDecoder(Whole)(b'{"id":"a","part":{},"reason":null,"count":2}')
+
+    assert (whole.reason, whole.doubled) == (None, 4)
+    assert whole.to_dict() == {"id": "a", "part": {"kind": "text"}, "parts": [], "reason": None, "count": 2}
+    assert whole.model_dump()["doubled"] == 4
+    assert "reason" not in whole.to_dict(exclude_none=True)
+    assert whole.model_fields_set == {"id", "part", "parts", "reason", "count"}
+
+
+def test_a_decoder_can_go_on_with_what_it_decoded() -> None:
+    decode = ModelDecoder(Whole).then(lambda whole: whole.part).then(lambda part: part.kind)
+
+    assert decode(b'{"id":"a","part":{"kind":"x"}}') == "x"
+    assert decode.cls is Whole
+    with pytest.raises(APIResponseValidationError):
+        decode(b"{}")
+
+
+def test_generic_structs_are_decoded_forgivingly_too() -> None:
+    class Box(Model, Generic[T], kw_only=True):
+        data: list[T]
+        note: str = ""
+
+    box: Any = ModelDecoder(Box[Part])(b'{"data":[{"kind":"x","new":1}],"note":null,"more":2}')
+
+    assert (box.data[0].kind, box.data[0].new, box.note, box.more) == ("x", 1, "", 2)
 
 
 def test_null_fields_are_left_out_where_a_dump_is_asked_to() -> None:
@@ -375,3 +488,12 @@ def test_models_are_equal_by_value_and_show_what_they_hold() -> None:
     assert one == two
     assert one != ChatCompletion(choices=[], id="b")
     assert repr(one) == "ChatCompletion(id='a', choices=[])"
+
+
+def test_answers_are_equal_by_what_they_say_and_not_by_the_ids_of_their_requests() -> None:
+    answer, again = (ChatCompletion.construct(id="chatcmpl-1", choices=[]) for _ in range(2))
+    again._request_id = "another request"
+
+    assert answer == again
+    assert answer != again.model_copy(update={"id": "chatcmpl-2"})
+    assert answer != "chatcmpl-1"
