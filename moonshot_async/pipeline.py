@@ -25,8 +25,8 @@ from moonshot_async.status_errors import complete, status_error
 from moonshot_async.streaming import Progress, Stream, no_stream
 from moonshot_async.transports import Transport
 from moonshot_async.types.encoding import NotGiven
-from moonshot_async.types.model import Answer, ModelDecoder
-from moonshot_async.wire import DEFAULT_MAX_BODY_BYTES, Headers, Request, Response
+from moonshot_async.types.model import Answer, Decode
+from moonshot_async.wire import DEFAULT_MAX_BODY_BYTES, Headers, Request, Response, Upload
 
 T = TypeVar("T")
 
@@ -125,13 +125,23 @@ class Pipeline:
         self._urls: dict[str, str] = {}
         self._max_body_bytes = max_body_bytes
 
+    def take_over(self, other: "Pipeline") -> None:
+        """Become like `other`, for all who hold this one; requests that were built go their way."""
+        vars(self).update(vars(other))
+
+    @property
+    def typed(self) -> "Pipeline":
+        """The pipeline whose `fetch` returns decoded answers, whatever this one returns: for calls within calls."""
+        return self
+
     def request(
         self,
         method: str,
         path: str,
-        body: bytes = b"",
+        body: bytes | Upload = b"",
         *,
         stream: bool = False,
+        once: bool = False,
         extra_headers: Mapping[str, str | None] | None = None,
         extra_query: Mapping[str, object] | None = None,
         timeout: Timeout | float | NotGiven | None = msgspec.UNSET,
@@ -141,7 +151,7 @@ class Pipeline:
         Raises:
             ConfigurationError: a header or the timeout cannot work.
         """
-        headers = self._headers.merged(extra_headers).checked() if extra_headers else self._headers
+        headers = self._headers.merged(without_not_given(extra_headers)).checked() if extra_headers else self._headers
         clocks = self.timeout if isinstance(timeout, msgspec.UnsetType) else Timeout.of(timeout)
         total = clocks.total
         return Request(
@@ -152,10 +162,11 @@ class Pipeline:
             timeout=clocks,
             deadline=None if total is None else time.monotonic() + total,
             stream=stream,
+            once=once,
         )
 
-    async def fetch(self, request: Request, decode: ModelDecoder[T]) -> T:
-        """Send a request and decode its whole answer.
+    async def fetch(self, request: Request, decode: Decode[T], *, max_bytes: int | None = None) -> T:
+        """Send a request and decode its whole answer, which may have `max_bytes` (else what the pipeline allows).
 
         Raises:
             APIError: in all its kinds.
@@ -163,7 +174,14 @@ class Pipeline:
         response = await self._handler(request)
         # What was sent in the end: a later attempt, perhaps.
         request = response.request or request
-        content = await self.read(request, response)
+        return self.answer(request, response, await self.read(request, response, max_bytes=max_bytes), decode)
+
+    def answer(self, request: Request, response: Response, content: bytes, decode: Decode[T]) -> T:
+        """What a call returns for an answer that was read as `content`.
+
+        Raises:
+            APIError: it is not what it should be.
+        """
         if response.status == 204 and decode.cls is Any:
             return cast("T", None)
         try:
@@ -175,18 +193,19 @@ class Pipeline:
             answer._request_id = request_id_of(response.headers)
         return answer
 
-    async def read(self, request: Request, response: Response) -> bytes:
+    async def read(self, request: Request, response: Response, *, max_bytes: int | None = None) -> bytes:
         """Read the body of a response to its end, under the clocks of its request, and close it."""
         clocks = BodyClocks(request, events=False)
         body = response.body
         pieces: list[bytes] = []
         size = 0
+        bound = self._max_body_bytes if max_bytes is None else max_bytes
         try:
             while piece := await body.read(clocks.next_deadline()):
                 pieces.append(piece)
                 size += len(piece)
-                if size > self._max_body_bytes:
-                    raise ResponseTooLargeError(self._max_body_bytes)
+                if size > bound:
+                    raise ResponseTooLargeError(bound)
         except APIError as error:
             error.request = request.redacted()
             raise
@@ -204,14 +223,21 @@ class Pipeline:
         """Send a request and return its open response; the caller closes it."""
         return await self._handler(request)
 
-    async def stream(self, request: Request, decode: ModelDecoder[T], progress: Progress[T]) -> Stream[T]:
+    async def stream(self, request: Request, decode: Decode[T], progress: Progress[T]) -> Stream[T]:
         """Send a request and return its answer as a stream.
 
         Raises:
             APIError: in all its kinds, before the first event.
         """
         response = await self._handler(request)
-        request = response.request or request
+        return await self.events(response.request or request, response, decode, progress)
+
+    async def events(self, request: Request, response: Response, decode: Decode[T], progress: Progress[T]) -> Stream[T]:
+        """An open answer as a stream.
+
+        Raises:
+            APIError: it is a whole document.
+        """
         kind = response.headers.get("content-type", "").lower()
         if kind.startswith(("application/json", "text/html")):
             raise complete(no_stream(await self.read(request, response), decode), request, response)
@@ -228,6 +254,11 @@ class Pipeline:
         if not extra_query and len(self._urls) < 64:
             self._urls[path] = url
         return url
+
+
+def without_not_given(headers: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Headers in which `NOT_GIVEN` takes a header out, as None does."""
+    return {name: None if isinstance(value, msgspec.UnsetType) else value for name, value in headers.items()}
 
 
 def _query_items(query: Mapping[str, object]) -> Iterable[tuple[str, str]]:

@@ -25,7 +25,8 @@ from moonshot_async.errors import (
 from moonshot_async.sse import SSEDecoder
 from moonshot_async.status_errors import complete
 from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk
-from moonshot_async.types.model import ModelDecoder, error_event, excerpt, parse
+from moonshot_async.types.json_text import error_event, excerpt, parse
+from moonshot_async.types.model import Decode
 from moonshot_async.wire import Request, Response
 
 T = TypeVar("T")
@@ -65,7 +66,7 @@ class Stream(Generic[T]):
         response: status and headers of the answer.
     """
 
-    def __init__(self, response: Response, request: Request, decode: ModelDecoder[T], progress: Progress[T]) -> None:
+    def __init__(self, response: Response, request: Request, decode: Decode[T], progress: Progress[T]) -> None:
         self.response = response
         self._source = _Source(response, request, decode, progress)
         self._single: AsyncGenerator[T, None] | None = None
@@ -96,6 +97,11 @@ class Stream(Generic[T]):
     def failed(self) -> bool:
         """Whether it broke off, or was closed before its end: reading on raises."""
         return self._source.error is not None
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more will be read: it ended, broke off, or was closed."""
+        return self._source.done or self.failed
 
     async def aclose(self) -> None:
         """Close the connection if the answer is not complete; may be repeated. Never waits for the network."""
@@ -133,7 +139,7 @@ class _Source(Generic[T]):
         "response",
     )
 
-    def __init__(self, response: Response, request: Request, decode: ModelDecoder[T], progress: Progress[T]) -> None:
+    def __init__(self, response: Response, request: Request, decode: Decode[T], progress: Progress[T]) -> None:
         self.response = response
         self.request = request
         self.decode = decode
@@ -260,7 +266,7 @@ def _error_event(data: bytes) -> APIError:
         return error_event(excerpt(data))
 
 
-def no_stream(content: bytes, decode: ModelDecoder[Any]) -> APIError:
+def no_stream(content: bytes, decode: Decode[Any]) -> APIError:
     """The error for a whole document where events were asked for: an error object, or nothing that we know."""
     try:
         decode(content)

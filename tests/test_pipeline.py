@@ -356,7 +356,7 @@ def test_a_request_can_be_looked_at_as_in_httpx() -> None:
 async def test_a_response_can_be_looked_at_as_in_httpx_and_pickled() -> None:
     request = Request("GET", "http://m.test/v1/x")
     response = Response(201, {"a": "b"}, '{"c":1}', request=request)
-    assert (response.status_code, response.url, repr(response)) == (201, request.url, "Response(201)")
+    assert (response.status_code, response.url, repr(response)) == (201, request.url, "<Response [201 Created]>")
     assert Response().url is None
     unread = pickle.loads(pickle.dumps(response))
     with pytest.raises(RuntimeError):
