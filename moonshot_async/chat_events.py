@@ -1,30 +1,39 @@
 """The events that a streamed answer is told in, each known by its `type`.
 
-Text so far is joined when an event is asked for it, so that the cost of a chunk does not grow with the answer.
+Text so far is joined, and read as JSON, when an event is asked for it, so that the cost of a chunk does not grow with
+the answer.
 """
 
-import json
-from typing import Any, Literal, TypeAlias
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
-from moonshot_async.accumulate import ChatAccumulator, Text, ToolCallState
-from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk, TokenLogprob, Usage
+from moonshot_async.accumulate import Text, ToolCallState
+from moonshot_async.types.chat import ChatCompletionChunk, TokenLogprob, Usage
+from moonshot_async.types.parsed import ParsedChatCompletion
+from moonshot_async.types.partial_json import partial_json
+
+T = TypeVar("T")
+
+
+class HasSnapshot(Protocol):
+    """What knows the completion so far."""
+
+    @property
+    def current_completion_snapshot(self) -> ParsedChatCompletion[Any]: ...
 
 
 class ChunkEvent:
     """A chunk as it came. `snapshot` is the completion so far, at the moment it is asked for."""
 
-    __slots__ = ("_answer", "chunk")
+    __slots__ = ("_state", "chunk")
     type: Literal["chunk"] = "chunk"
 
-    def __init__(self, chunk: ChatCompletionChunk, answer: ChatAccumulator) -> None:
+    def __init__(self, chunk: ChatCompletionChunk, state: HasSnapshot) -> None:
         self.chunk = chunk
-        self._answer = answer
+        self._state = state
 
     @property
-    def snapshot(self) -> ChatCompletion:
-        completion = self._answer.partial()
-        assert completion is not None, "a chunk came"
-        return completion
+    def snapshot(self) -> ParsedChatCompletion[Any]:
+        return self._state.current_completion_snapshot
 
 
 class _TextDelta:
@@ -49,9 +58,21 @@ class _TextDelta:
 class ContentDeltaEvent(_TextDelta):
     """A piece of the answer's text."""
 
-    __slots__ = ()
+    __slots__ = ("_structured",)
     type: Literal["content.delta"] = "content.delta"
-    parsed: Any = None
+
+    def __init__(self, delta: str, text: Text, choice: int, structured: bool = False) -> None:
+        # What `super().__init__` does, without what calling it costs: this is the event of nearly every chunk.
+        self.delta = delta
+        self.choice = choice
+        self._text = text
+        self._length = text.length
+        self._structured = structured
+
+    @property
+    def parsed(self) -> Any:
+        """Where the answer is to be parsed: what of its JSON is whole up to this piece, as plain data; else None."""
+        return so_far(self.snapshot) if self._structured else None
 
 
 class ReasoningDeltaEvent(_TextDelta):
@@ -68,15 +89,15 @@ class RefusalDeltaEvent(_TextDelta):
     type: Literal["refusal.delta"] = "refusal.delta"
 
 
-class ContentDoneEvent:
-    """The text of a choice is complete."""
+class ContentDoneEvent(Generic[T]):
+    """The text of a choice is complete. `parsed` is a value of the type that was asked for."""
 
     __slots__ = ("choice", "content", "parsed")
     type: Literal["content.done"] = "content.done"
 
-    def __init__(self, content: str, choice: int) -> None:
+    def __init__(self, content: str, choice: int, parsed: T | None = None) -> None:
         self.content = content
-        self.parsed: Any = None
+        self.parsed = parsed
         self.choice = choice
 
 
@@ -105,12 +126,12 @@ class RefusalDoneEvent:
 class ToolCallDeltaEvent:
     """A piece of the arguments of a tool call; `arguments` is the text so far."""
 
-    __slots__ = ("_length", "_text", "arguments_delta", "choice", "index", "name")
+    __slots__ = ("_length", "_structured", "_text", "arguments_delta", "choice", "index", "name")
     type: Literal["tool_calls.function.arguments.delta"] = "tool_calls.function.arguments.delta"
-    parsed_arguments: Any = None
 
-    def __init__(self, call: ToolCallState, delta: str, length: int, choice: int) -> None:
+    def __init__(self, call: ToolCallState, delta: str, length: int, choice: int, structured: bool = False) -> None:
         self.name = call.name
+        self._structured = structured
         self.index = call.position
         self.arguments_delta = delta
         self.choice = choice
@@ -121,24 +142,31 @@ class ToolCallDeltaEvent:
     def arguments(self) -> str:
         return self._text.prefix(self._length)
 
+    @property
+    def parsed_arguments(self) -> Any:
+        """For strict tools: what of the JSON is whole up to this piece, as plain data; None for other tools."""
+        return so_far(self.arguments) if self._structured else None
+
 
 class ToolCallDoneEvent:
-    """A tool call is complete. `parsed_arguments` is their JSON value, None where they are not valid JSON."""
+    """A tool call is complete.
+
+    Attributes:
+        parsed_arguments: of a tool made by `function_tool` a value of its type; else the JSON value, None where the
+            arguments are not valid JSON.
+    """
 
     __slots__ = ("arguments", "choice", "id", "index", "name", "parsed_arguments")
     type: Literal["tool_calls.function.arguments.done"] = "tool_calls.function.arguments.done"
 
-    def __init__(self, call: ToolCallState, choice: int) -> None:
+    def __init__(self, call: ToolCallState, choice: int, parsed_arguments: Any) -> None:
         whole = call.tool_call()
         self.id = whole.id
         self.name = whole.function.name
         self.index = call.position
         self.arguments = whole.function.arguments
         self.choice = choice
-        try:
-            self.parsed_arguments: Any = json.loads(self.arguments)
-        except (ValueError, RecursionError):
-            self.parsed_arguments = None
+        self.parsed_arguments = parsed_arguments
 
 
 LogprobsKind: TypeAlias = Literal[
@@ -177,7 +205,7 @@ class UsageEvent:
 ChatStreamEvent: TypeAlias = (
     ChunkEvent
     | ContentDeltaEvent
-    | ContentDoneEvent
+    | ContentDoneEvent[T]
     | ReasoningDeltaEvent
     | ReasoningDoneEvent
     | RefusalDeltaEvent
@@ -187,3 +215,8 @@ ChatStreamEvent: TypeAlias = (
     | LogprobsEvent
     | UsageEvent
 )
+
+
+def so_far(text: str) -> Any | None:
+    """The value of a JSON text that still arrives, as the openai package tells it: strings come when they are whole."""
+    return partial_json(text, strings=False, numbers=True)

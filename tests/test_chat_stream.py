@@ -1,9 +1,14 @@
 """Events of a streamed answer, beside those that the openai package makes of the same chunks."""
 
+import copy
 import json
+import pickle
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+import openai
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +18,17 @@ from openai.types.chat import ChatCompletionChunk as OpenAIChunk
 from moonshot_async import AsyncMoonshot, ChatCompletionStreamState, MemoryTransport, Request, Response
 from moonshot_async.chat_events import ChatStreamEvent, ContentDeltaEvent
 from moonshot_async.chat_stream import ChatStream
-from moonshot_async.errors import APIError, StreamInterruptedError
+from moonshot_async.errors import (
+    APIError,
+    ContentFilterFinishReasonError,
+    LengthFinishReasonError,
+    StreamInterruptedError,
+    StructuredOutputError,
+)
+from moonshot_async.fake import FakeMoonshot
+from moonshot_async.structured import function_tool
 from moonshot_async.types.chat import decode_chunk
+from moonshot_async.types.parsed import ParsedChatCompletion
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}
 
@@ -54,8 +68,8 @@ PARALLEL = [
 ]
 
 
-def events_of(chunks: Iterable[dict[str, Any]]) -> list[ChatStreamEvent]:
-    state = ChatCompletionStreamState()
+def events_of(chunks: Iterable[dict[str, Any]], **asked: Any) -> list[ChatStreamEvent[Any]]:
+    state: ChatCompletionStreamState[Any] = ChatCompletionStreamState(**asked)
     return [event for one in chunks for event in state.handle_chunk(decode_chunk(json.dumps(one).encode()))]
 
 
@@ -85,11 +99,11 @@ def theirs_of(chunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [told(event) for one in chunks for event in state.handle_chunk(OpenAIChunk.model_validate(one))]
 
 
-def types_of(events: Iterable[ChatStreamEvent]) -> list[str]:
+def types_of(events: Iterable[ChatStreamEvent[Any]]) -> list[str]:
     return [event.type for event in events if event.type != "chunk"]
 
 
-def only(events: Iterable[ChatStreamEvent], *types: str) -> list[Any]:
+def only(events: Iterable[ChatStreamEvent[Any]], *types: str) -> list[Any]:
     return [event for event in events if event.type in types]
 
 
@@ -451,3 +465,311 @@ async def test_leaving_the_context_closes_the_stream() -> None:
 async def test_a_context_that_was_never_entered_has_nothing_to_close() -> None:
     async with client_of() as client:
         await client.chat.completions.stream(**HI).__aexit__(None, None, None)
+
+
+class Weather(pydantic.BaseModel):
+    city: str
+    days: list[int] = []
+
+
+class Wind(msgspec.Struct):
+    city: str
+    speed: float = 0.0
+
+
+HEAD = {"type": "function", "strict": True}
+STRICT: Any = {"type": "function", "function": {"name": "plain", "strict": True, "parameters": {"type": "object"}}}
+LOOSE: Any = {"type": "function", "function": {"name": "loose", "parameters": {"type": "object"}}}
+
+
+def pieces_of(text: str, size: int = 3) -> list[str]:
+    return [text[start : start + size] for start in range(0, len(text), size)]
+
+
+def told_whole(event: Any) -> dict[str, Any]:
+    """What `told` says, and what was parsed, told as soon as the event came: openai's change later."""
+    fields = told(event)
+    for name in ("parsed", "parsed_arguments"):
+        value = getattr(event, name, None)
+        if value is not None:
+            fields[name] = value
+    if event.type == "chunk":
+        for choice in event.snapshot.choices:
+            message = choice.message
+            calls = [one.function.parsed_arguments for one in message.tool_calls or () if one.type == "function"]
+            fields[f"snapshot {choice.index}"] = (message.content, message.parsed, calls)
+    return fields
+
+
+PARSED = {
+    "content": [
+        delta(role="assistant", content=""),
+        *(delta(content=piece) for piece in pieces_of('{"city": "Os\\"lo", "days": [1, 22, 3]}')),
+        end(),
+        chunk(usage=USAGE),
+    ],
+    "content after spaces": [delta(content=" "), delta(content='\n{"city"'), delta(content=': "x"}'), end()],
+    "no content": [delta(role="assistant"), delta(tool_calls=[call(0, "{}", "plain")]), end("tool_calls")],
+    "a refusal": [delta(refusal="N"), delta(refusal="o"), end()],
+    "a refusal after content": [
+        delta(role="assistant"),
+        delta(content='{"ci'),
+        delta(refusal="No"),
+        delta(content='ty": 1'),
+        end(),
+    ],
+    "two choices": [
+        chunk({"index": 0, "delta": {"role": "assistant"}}, {"index": 1, "delta": {"role": "assistant"}}),
+        chunk({"index": 0, "delta": {"content": '{"city"'}}, {"index": 1, "delta": {"content": "{"}}),
+        chunk({"index": 0, "delta": {"content": ':"a"}'}}, {"index": 1, "delta": {"content": '"city":"b"}'}}),
+        end("stop", 0),
+        end("stop", 1),
+    ],
+    "calls": [
+        delta(role="assistant", content=""),
+        delta(tool_calls=[call(0, "", "Weather")]),
+        *(delta(tool_calls=[call(0, piece)]) for piece in pieces_of('{"city":"Oslo","days":[1]}')),
+        delta(tool_calls=[call(1, "", "plain")]),
+        *(delta(tool_calls=[call(1, piece)]) for piece in pieces_of('{"a":{"b":[true]}}')),
+        delta(tool_calls=[call(2, '{"city":"Rome"}', "Weather")]),
+        end("tool_calls"),
+    ],
+}
+
+
+@pytest.mark.parametrize("chunks", PARSED.values(), ids=PARSED)
+def test_what_is_parsed_is_told_as_openai_tells_it(chunks: list[dict[str, Any]]) -> None:
+    for one in chunks:
+        for choice in one["choices"]:
+            choice.setdefault("finish_reason", None)
+    asked: dict[str, Any] = {
+        "response_format": Weather,
+        "input_tools": [openai.pydantic_function_tool(Weather), STRICT],
+    }
+    ours: Any = ChatCompletionStreamState(2 if chunks is PARSED["two choices"] else 1, **asked)
+    theirs: Any = OpenAIState(**asked)
+
+    for one in chunks:
+        our_events = ours.handle_chunk(decode_chunk(json.dumps(one).encode()))
+        their_events = theirs.handle_chunk(OpenAIChunk.model_validate(one))
+        assert [told_whole(event) for event in our_events if event.type != "usage"] == [
+            told_whole(event) for event in their_events
+        ]
+
+    ours_done, theirs_done = ours.get_final_completion(), theirs.get_final_completion()
+    for one, other in zip(ours_done.choices, theirs_done.choices, strict=True):
+        assert one.message.parsed == other.message.parsed
+        calls = [call.function.parsed_arguments for call in one.message.tool_calls or ()]
+        assert calls == [call.function.parsed_arguments for call in other.message.tool_calls or ()]
+
+
+def test_events_tell_partial_values_and_then_one_of_the_type() -> None:
+    events = events_of(
+        [*(delta(content=piece) for piece in pieces_of('{"city": "Oslo", "speed": 1.5}', 6)), end()],
+        response_format=Wind,
+    )
+
+    partial, city, whole = {}, {"city": "Oslo"}, {"city": "Oslo", "speed": 1.5}
+    assert [event.parsed for event in only(events, "content.delta")] == [partial, partial, city, city, whole]
+    assert [event.parsed for event in only(events, "content.done")] == [Wind("Oslo", 1.5)]
+
+
+def test_the_arguments_of_tools_are_told_as_their_type_says() -> None:
+    chunks = [
+        delta(tool_calls=[call(0, '{"city":', "Wind"), call(1, '{"a":', "plain"), call(2, '{"a":', "loose")]),
+        delta(tool_calls=[call(0, '"Oslo"}'), call(1, "1}"), call(2, "1}")]),
+        delta(tool_calls=[{"index": 3, "id": "w", "type": "builtin_function", "function": {"name": "Wind"}}]),
+        delta(tool_calls=[call(3, "[]")]),
+        end("tool_calls"),
+    ]
+    state: Any = ChatCompletionStreamState(input_tools=iter([function_tool(Wind), STRICT, LOOSE]))
+
+    events = [event for one in chunks for event in state.handle_chunk(decode_chunk(json.dumps(one).encode()))]
+
+    deltas = only(events, "tool_calls.function.arguments.delta")
+    assert [event.parsed_arguments for event in deltas][:6] == [{}, {}, None, {"city": "Oslo"}, {"a": 1}, None]
+    done = sorted(only(events, "tool_calls.function.arguments.done"), key=lambda event: event.index)
+    assert [event.parsed_arguments for event in done] == [Wind("Oslo"), {"a": 1}, {"a": 1}, []]
+    calls = state.get_final_completion().choices[0].message.tool_calls
+    assert [call.function.parsed_arguments for call in calls] == [Wind("Oslo"), {"a": 1}, None, None]
+
+
+def test_partial_values_are_made_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = 0
+
+    def count(*_: object, **__: object) -> None:
+        nonlocal made
+        made += 1
+
+    monkeypatch.setattr("moonshot_async.chat_events.partial_json", count)
+    events = events_of([delta(content='{"ci'), delta(tool_calls=[call(0, "{", "plain")])], response_format=Wind)
+
+    assert made == 0
+    assert only(events, "content.delta")[0].parsed is None
+    assert made == 1
+
+
+def test_a_snapshot_has_what_is_parsed_so_far() -> None:
+    state: Any = ChatCompletionStreamState(response_format=Wind, input_tools=[STRICT])
+    found = []
+    chunks = [
+        delta(content='{"city": "Oslo"'),
+        delta(content="}"),
+        delta(tool_calls=[call(0, '{"a": 1,', "plain")]),
+        delta(content=" "),
+        end("tool_calls"),
+    ]
+
+    for one in chunks:
+        state.handle_chunk(decode_chunk(json.dumps(one).encode()))
+        message = state.current_completion_snapshot.choices[0].message
+        found.append((message.parsed, [call.function.parsed_arguments for call in message.tool_calls or ()]))
+        if one is chunks[3]:
+            state.handle_chunk(decode_chunk(json.dumps(delta(tool_calls=[call(0, '"b": 2}')])).encode()))
+
+    assert found == [
+        ({"city": "Oslo"}, []),
+        ({"city": "Oslo"}, []),
+        (Wind("Oslo"), [{"a": 1}]),
+        ({"city": "Oslo"}, [{"a": 1}]),
+        (Wind("Oslo"), [{"a": 1, "b": 2}]),
+    ]
+
+
+def test_what_the_model_says_before_it_calls_a_tool_need_not_be_an_answer() -> None:
+    events = events_of(
+        [delta(content="Let me see."), delta(tool_calls=[call(0, "{}", "plain")]), end("tool_calls")],
+        response_format=Wind,
+        input_tools=[STRICT],
+    )
+
+    assert [event.parsed for event in only(events, "content.done")] == [None]
+
+
+@pytest.mark.parametrize(
+    ("reason", "error"), [("length", LengthFinishReasonError), ("content_filter", ContentFilterFinishReasonError)]
+)
+@pytest.mark.parametrize(
+    "asked", [{"response_format": Wind}, {"input_tools": [STRICT]}, {"input_tools": [function_tool(Wind)]}]
+)
+def test_an_answer_that_was_cut_raises_where_something_was_to_be_parsed(
+    reason: str, error: type[LengthFinishReasonError], asked: dict[str, Any]
+) -> None:
+    with pytest.raises(error) as caught:
+        events_of([delta(content='{"city'), end(reason, usage=USAGE)], **asked)
+
+    completion = caught.value.completion
+    assert completion.choices[0].message.content == '{"city'
+    assert completion.usage is not None
+    assert types_of(events_of([delta(content='{"city'), end(reason)], input_tools=[LOOSE]))[-1] == "content.done"
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [delta(content='{"city": 5}'), end()],
+        [delta(content="{}"), delta(tool_calls=[call(0, '{"city": 5}', "Wind")]), end("tool_calls")],
+    ],
+)
+def test_what_does_not_fit_raises_with_the_answer(chunks: list[dict[str, Any]]) -> None:
+    with pytest.raises(StructuredOutputError, match=r"Expected `str`, got `int` at \$\.city") as caught:
+        events_of(chunks, response_format=Wind, input_tools=[function_tool(Wind)])
+
+    assert caught.value.completion is not None
+    assert caught.value.text == '{"city": 5}'
+    assert pickle.loads(pickle.dumps(caught.value)).completion == caught.value.completion
+
+
+async def test_a_stream_gives_the_parsed_answer() -> None:
+    frames = [*(frame(delta(content=piece)) for piece in pieces_of('{"city": "Oslo"}')), *WHOLE[2:]]
+    async with client_of(*frames) as client, client.chat.completions.stream(**HI, response_format=Wind) as stream:
+        completion = await stream.get_final_completion()
+
+    assert isinstance(completion, ParsedChatCompletion)
+    assert completion.choices[0].message.parsed == Wind("Oslo")
+
+
+async def test_a_stream_that_could_not_be_parsed_says_so_again_and_again() -> None:
+    async with client_of(*WHOLE) as client, client.chat.completions.stream(**HI, response_format=Wind) as stream:
+        for _ in range(2):
+            with pytest.raises(StructuredOutputError, match="not a Wind"):
+                await stream.get_final_completion()
+        with pytest.raises(StructuredOutputError, match="not a Wind") as caught:
+            await anext(stream)
+
+        assert copy.copy(caught.value).completion is not None
+        assert stream.current_completion_snapshot.choices[0].message.content == "Hello"
+
+
+async def test_an_empty_answer_is_found_at_the_end() -> None:
+    frames = [frame(delta(reasoning_content="Hm.")), frame(end()), b"data: [DONE]\n\n"]
+    async with client_of(*frames) as client, client.chat.completions.stream(**HI, response_format=Wind) as stream:
+        await stream.until_done()
+        with pytest.raises(StructuredOutputError, match="empty"):
+            await stream.get_final_completion()
+
+
+async def test_a_stream_may_end_without_a_reason() -> None:
+    frames = [frame(delta(content='{"city":""}')), b"data: [DONE]\n\n"]
+    async with client_of(*frames) as client, client.chat.completions.stream(**HI, response_format=Wind) as stream:
+        completion = await stream.get_final_completion()
+
+    assert completion.choices[0].message.parsed == Wind("")
+
+
+SERVED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "plain": ({}, {"text": "Hello there."}),
+    "reasoning": ({}, {"text": "Hello.", "reasoning": "Hm."}),
+    "parsed": ({"response_format": Weather}, {"chunks": pieces_of('{"city": "Oslo", "days": [1, 2]}')}),
+    "json": ({"response_format": {"type": "json_object"}}, {"text": '{"a": 1}'}),
+    "tools": (
+        {"tools": [openai.pydantic_function_tool(Weather), LOOSE]},
+        {
+            "text": "Let me see.",
+            "tool_calls": [
+                {"name": "Weather", "arguments": {"city": "Oslo"}},
+                {"name": "loose", "arguments": {"a": [1]}},
+                {"name": "Weather", "arguments": {"city": "Rome", "days": [1, 2, 3]}},
+            ],
+        },
+    ),
+    "logprobs": ({"logprobs": True, "top_logprobs": 2}, {"text": "Hello there."}),
+    "usage": ({"stream_options": {"include_usage": True}}, {"text": "Hello."}),
+    "cut": ({"response_format": Weather}, {"text": '{"city": "Os', "finish_reason": "length"}),
+}
+
+
+@pytest.mark.parametrize(("asked", "said"), SERVED.values(), ids=SERVED)
+async def test_both_packages_tell_the_same_of_the_same_service(asked: dict[str, Any], said: dict[str, Any]) -> None:
+    fake = FakeMoonshot()
+    fake.reply(**said, times=2)
+    ask: Any = {"model": "kimi-k3", "messages": [{"role": "user", "content": "JSON, please."}], **asked}
+    runs: list[list[Any]] = []
+    async with fake.serve() as url:
+        for package in (AsyncMoonshot, openai.AsyncOpenAI):
+            options: dict[str, Any] = {"api_key": "sk-test", "base_url": url, "max_retries": 0}
+            run: list[Any] = []
+            client: Any
+            async with package(**options) as client:
+                try:
+                    async with client.chat.completions.stream(**ask) as stream:
+                        async for event in stream:
+                            tell(run, event)
+                        final = await stream.get_final_completion()
+                        run.append(final.choices[0].message.parsed)
+                except (LengthFinishReasonError, openai.LengthFinishReasonError) as error:
+                    run.append((type(error).__name__, error.completion.choices[0].message.content))
+            runs.append(run)
+
+    ours, theirs = runs
+    assert ours == theirs
+    assert len(ours) > 2
+
+
+def tell(run: list[Any], event: Any) -> None:
+    fields = told_whole(event)
+    if event.type == "tool_calls.function.arguments.done" and event.name == "loose":
+        # Ours tells the JSON value of any arguments.
+        fields.pop("parsed_arguments", None)
+    if not event.type.startswith(("reasoning", "usage")):
+        run.append({name: value for name, value in fields.items() if not name.startswith("snapshot ")})

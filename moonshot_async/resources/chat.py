@@ -3,31 +3,35 @@
 See: https://platform.kimi.ai/docs/api/chat
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any, Literal, Unpack, overload
+from typing import Any, Final, Literal, TypeAlias, TypeVar, Unpack, overload
 
 from moonshot_async.accumulate import ChatAccumulator
-from moonshot_async.chat_stream import ChatStreamManager
-from moonshot_async.pipeline import Pipeline
-from moonshot_async.resources.call import BodyOptions, CallOptions, take_options
+from moonshot_async.chat_stream import ChatCompletionStreamState, ChatStreamManager
+from moonshot_async.resources.call import BodyOptions, CallOptions, Resource, take_options
+from moonshot_async.resources.media_urls import check_media_urls
 from moonshot_async.streaming import Progress, Stream
+from moonshot_async.structured import Parsing, check_strict, is_type
 from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk, decode_chunk, decode_completion
-from moonshot_async.types.chat_params import CompletionParams, CompletionRequest
+from moonshot_async.types.chat_params import ChatMessage, CompletionParams, CompletionRequest
 from moonshot_async.types.encoding import NOT_GIVEN, NotGiven, build, encode, message_params
+from moonshot_async.types.parsed import ParsedChatCompletion
+from moonshot_async.wire import Request
 
-_PATH = "/chat/completions"
+T = TypeVar("T")
+
+_PATH: Final = "/chat/completions"
+# A call that was checked and encoded: its options, its body, and the messages in that.
+_Prepared: TypeAlias = tuple[CallOptions, bytes, list[Any]]
 
 
 class CreateParams(CompletionParams, BodyOptions, total=False):
     """The keywords of `create` and `stream`, but for `stream` itself."""
 
 
-class Chat:
+class Chat(Resource):
     """`client.chat`."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
 
     @cached_property
     def completions(self) -> "Completions":
@@ -35,11 +39,8 @@ class Chat:
         return Completions(self._pipeline)
 
 
-class Completions:
+class Completions(Resource):
     """`client.chat.completions`."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
 
     @overload
     async def create(
@@ -65,38 +66,92 @@ class Completions:
                 `extra_query` and `extra_body`.
 
         Raises:
-            TypeError: a keyword does not exist or `model` or `messages` is missing; before any I/O.
+            TypeError: a keyword does not exist or `model` or `messages` is missing; before any I/O. So is a
+                `response_format` that is a type: `parse` takes it.
+            ConfigurationError: something in the request cannot be sent.
             APIStatusError: the service refused; see `moonshot_async.errors`.
             APIConnectionError: no answer came, or it broke off.
 
         See: https://platform.kimi.ai/docs/api/chat
         """
         n = _choices(params)
-        options, body = _split(params, stream, call="create")
+        prepared = _prepare(params, stream, call="create")
         if stream:
-            return await self._open(body, options, ChatAccumulator(n))
-        return await self._pipeline.fetch(self._pipeline.request("POST", _PATH, body, **options), decode_completion)
+            return await self._open(prepared, ChatAccumulator(n))
+        return await self._pipeline.fetch(self._request(prepared), decode_completion)
 
-    def stream(self, **params: Unpack[CreateParams]) -> ChatStreamManager:
-        """Stream an answer as events, with the answer so far at hand: `async with … as stream`.
+    @overload
+    async def parse(
+        self, *, model: str, messages: Iterable[ChatMessage], response_format: type[T], **params: Any
+    ) -> ParsedChatCompletion[T]: ...
+
+    @overload
+    async def parse(self, **params: Unpack[CreateParams]) -> ParsedChatCompletion[None]: ...
+
+    async def parse(self, **params: Any) -> ParsedChatCompletion[Any]:
+        """Ask a model for an answer of a type: `completion.choices[0].message.parsed`.
 
         Takes the keywords of `create`, but for `stream`.
 
+        Args:
+            response_format: a `msgspec.Struct`, dataclass, `TypedDict`, or model or dataclass of pydantic. The schema
+                that is sent is made of it, in Moonshot's dialect, and it validates the answer. A `response_format` of
+                the API's own is sent as it is; then nothing is parsed.
+            tools: those made by `function_tool` have their arguments parsed to their type, other functions, which must
+                have `strict: True`, to plain data, in `tool_calls[i].function.parsed_arguments`.
+            **params: as for `create`.
+
         Raises:
-            TypeError: a keyword does not exist or is missing; before any I/O.
+            LengthFinishReasonError: the answer was cut by `max_completion_tokens`; it is in `.completion`.
+            ContentFilterFinishReasonError: it was cut by moderation.
+            StructuredOutputError: it is empty, no JSON, or not of the type; it is in `.completion`, `.text`, `.path`.
+            ValueError: a function is not strict; before any I/O.
+            TypeError: the type has no schema or its values are no JSON objects, or as for `create`; before any I/O.
+            APIStatusError, APIConnectionError: as for `create`.
+
+        See: https://platform.kimi.ai/docs/guide/use-json-mode-feature-of-kimi-api
+        """
+        parsing = _take_parsing(params)
+        check_strict(params.get("tools"))
+        prepared = _prepare(params, NOT_GIVEN, call="parse")
+        return await self._pipeline.fetch(self._request(prepared), decode_completion.then(parsing.completion))
+
+    @overload
+    def stream(
+        self, *, model: str, messages: Iterable[ChatMessage], response_format: type[T], **params: Any
+    ) -> ChatStreamManager[T]: ...
+
+    @overload
+    def stream(self, **params: Unpack[CreateParams]) -> ChatStreamManager[None]: ...
+
+    def stream(self, **params: Any) -> ChatStreamManager[Any]:
+        """Stream an answer as events, with the answer so far at hand: `async with … as stream`.
+
+        Takes the keywords of `create`, but for `stream`. `response_format` may be a type, and `tools` may remember
+        theirs, as for `parse`: events tell what is parsed, partial values as they arrive and whole ones in the end.
+
+        Raises:
+            TypeError: a keyword does not exist or is missing, or a type has no schema; before any I/O.
 
         See: https://platform.kimi.ai/docs/guide/utilize-the-streaming-output-feature-of-kimi-api
         """
-        given: dict[str, Any] = dict(params)
-        n = _choices(given)
-        options, body = _split(given, True, call="stream")
-        return ChatStreamManager(lambda progress: self._open(body, options, progress), n)
+        n, response_format = _choices(params), params.get("response_format", NOT_GIVEN)
+        _take_parsing(params)
+        tools = params.get("tools", NOT_GIVEN)
+        prepared = _prepare(params, True, call="stream")
+        return ChatStreamManager(
+            lambda progress: self._open(prepared, progress),
+            lambda: ChatCompletionStreamState(n, input_tools=tools, response_format=response_format),
+        )
 
-    async def _open(
-        self, body: bytes, options: CallOptions, progress: Progress[ChatCompletionChunk]
-    ) -> Stream[ChatCompletionChunk]:
-        request = self._pipeline.request("POST", _PATH, body, stream=True, **options)
-        return await self._pipeline.stream(request, decode_chunk, progress)
+    def _request(self, prepared: _Prepared, *, stream: bool = False) -> Request:
+        options, body, messages = prepared
+        request = self._pipeline.request("POST", _PATH, body, stream=stream, **options)
+        check_media_urls(messages, request.url)
+        return request
+
+    async def _open(self, prepared: _Prepared, progress: Progress[ChatCompletionChunk]) -> Stream[ChatCompletionChunk]:
+        return await self._pipeline.stream(self._request(prepared, stream=True), decode_chunk, progress)
 
 
 def _choices(params: Mapping[str, Any]) -> int:
@@ -105,15 +160,30 @@ def _choices(params: Mapping[str, Any]) -> int:
     return int(n) if isinstance(n, (int, str)) and str(n).isdecimal() and int(n) > 1 else 1
 
 
-def _split(params: dict[str, Any], stream: object, *, call: str) -> tuple[CallOptions, bytes]:
+def _take_parsing(params: dict[str, Any]) -> Parsing[Any]:
+    """What of the answer is to be parsed; the keywords are left as they are to be sent."""
+    tools = params.get("tools")
+    if isinstance(tools, Iterable) and not isinstance(tools, Mapping):
+        # They are looked at more than once.
+        tools = params["tools"] = list(tools)
+    parsing: Parsing[Any] = Parsing(params.get("response_format", NOT_GIVEN), tools)
+    if "response_format" in params:
+        params["response_format"] = parsing.response_format
+    return parsing
+
+
+def _prepare(params: dict[str, Any], stream: object, *, call: str) -> _Prepared:
     """Part the keywords into those of the call and the encoded body."""
     options = take_options(params)
     extra_body: Mapping[str, Any] | None = params.pop("extra_body", None) or None
-    if call == "stream" and "stream" in params:
-        raise TypeError("stream() got an unexpected keyword argument 'stream': it always streams")
+    if "stream" in params:
+        always = "always" if call == "stream" else "never"
+        raise TypeError(f"{call}() got an unexpected keyword argument 'stream': it {always} streams")
     request = build(CompletionRequest, params, call=call)
     if request.thinking and request.reasoning_effort:
         raise TypeError("thinking and reasoning_effort exclude each other: K2.x takes thinking, K3 reasoning_effort")
+    if request.response_format is not NOT_GIVEN and is_type(request.response_format):
+        raise TypeError("create() takes no type as response_format: parse() does, and stream()")
     request.messages = message_params(request.messages)
     request.stream = stream
-    return options, encode(request, extra_body)
+    return options, encode(request, extra_body), request.messages

@@ -1,6 +1,7 @@
 """The types that callers see; never run, only read by mypy."""
 
-from typing import Any, Literal, assert_type
+import dataclasses
+from typing import Any, Literal, TypedDict, assert_type
 
 import msgspec
 
@@ -13,6 +14,7 @@ from moonshot_async import (
     ChatCompletion,
     ChatCompletionChunk,
     ChatCompletionMessage,
+    ChatCompletionStreamState,
     ChatStream,
     Headers,
     LengthFinishReasonError,
@@ -22,15 +24,29 @@ from moonshot_async import (
     StreamInterruptedError,
     collect,
 )
-from moonshot_async.errors import Attempt, Clock
+from moonshot_async.chat_events import ContentDeltaEvent, ContentDoneEvent, ToolCallDoneEvent
+from moonshot_async.errors import Attempt, Clock, StructuredOutputError
+from moonshot_async.mfjs import normalise, schema_of
+from moonshot_async.structured import function_tool
 from moonshot_async.types.chat import FunctionCall, Logprobs, TokenLogprob, ToolCall, ToolCallDelta, Usage
-from moonshot_async.types.chat_params import ChatMessage, MessageParam
+from moonshot_async.types.chat_params import ChatMessage, MessageParam, ToolParam
 from moonshot_async.types.models import ModelInfo, ModelList
+from moonshot_async.types.parsed import ParsedChatCompletion, ParsedChatCompletionMessage, ParsedFunctionToolCall
+from moonshot_async.types.partial_json import partial_json
 
 MESSAGES: list[MessageParam] = [{"role": "user", "content": "Hi"}]
 
 
 class Point(msgspec.Struct):
+    x: int
+
+
+@dataclasses.dataclass
+class Place:
+    city: str
+
+
+class Spot(TypedDict):
     x: int
 
 
@@ -96,18 +112,21 @@ async def streamed(stream: Stream[ChatCompletionChunk]) -> None:
 
 async def events(client: AsyncMoonshot) -> None:
     async with client.chat.completions.stream(model="m", messages=MESSAGES) as stream:
-        assert_type(stream, ChatStream)
+        assert_type(stream, ChatStream[None])
         assert_type(stream.response, Response)
         async for event in stream:
             if event.type == "content.delta":
+                assert_type(event, ContentDeltaEvent)
                 assert_type(event.delta, str)
                 assert_type(event.snapshot, str)
+                assert_type(event.parsed, Any)
             elif event.type == "reasoning.delta":
                 assert_type(event.delta, str)
             elif event.type == "reasoning.done":
                 assert_type(event.reasoning, str)
             elif event.type == "content.done":
                 assert_type(event.content, str)
+                assert_type(event.parsed, None)
             elif event.type == "refusal.delta":
                 assert_type(event.delta, str)
             elif event.type == "refusal.done":
@@ -122,7 +141,7 @@ async def events(client: AsyncMoonshot) -> None:
                 assert_type(event.usage, Usage)
             elif event.type == "chunk":
                 assert_type(event.chunk, ChatCompletionChunk)
-                assert_type(event.snapshot, ChatCompletion)
+                assert_type(event.snapshot, ParsedChatCompletion[Any])
             else:
                 assert_type(event.content, list[TokenLogprob])
                 assert_type(event.snapshot, list[TokenLogprob])
@@ -135,9 +154,81 @@ async def events(client: AsyncMoonshot) -> None:
                         "logprobs.refusal.done",
                     ],
                 )
-        assert_type(await stream.get_final_completion(), ChatCompletion)
-        assert_type(await stream.until_done(), ChatStream)
-        assert_type(stream.current_completion_snapshot, ChatCompletion)
+        assert_type(await stream.get_final_completion(), ParsedChatCompletion[None])
+        assert_type(await stream.until_done(), ChatStream[None])
+        assert_type(stream.current_completion_snapshot, ParsedChatCompletion[Any])
+
+
+async def parsed(client: AsyncMoonshot) -> None:
+    chat = client.chat.completions
+    tool = function_tool(Point)
+    completion = await chat.parse(model="m", messages=MESSAGES, response_format=Point, tools=[tool], n=1)
+    assert_type(completion, ParsedChatCompletion[Point])
+    assert_type(completion.usage, Usage | None)
+    assert_type(completion.request_id, str | None)
+    message = completion.choices[0].message
+    assert_type(message, ParsedChatCompletionMessage[Point])
+    assert_type(message.parsed, Point | None)
+    assert_type(message.content, str | None)
+    assert_type(message.reasoning_content, str | None)
+    assert_type(message.tool_calls, list[ParsedFunctionToolCall] | None)
+    for call in message.tool_calls or []:
+        assert_type(call.function.arguments, str)
+        assert_type(call.function.parsed_arguments, Any)
+    history: list[ChatMessage] = [*MESSAGES, message]
+    plain = await chat.parse(model="m", messages=history, response_format={"type": "json_object"}, tools=[tool])
+    assert_type(plain, ParsedChatCompletion[None])
+    assert_type(plain.choices[0].message.parsed, None)
+    placed = await chat.parse(model="m", messages=MESSAGES, response_format=Place)
+    assert_type(placed.choices[0].message.parsed, Place | None)
+    spotted = await chat.parse(model="m", messages=MESSAGES, response_format=Spot)
+    assert_type(spotted.choices[0].message.parsed, Spot | None)
+    await chat.parse(messages=MESSAGES, response_format=Point)  # type: ignore[call-overload]  # no model
+    await chat.parse(model="m", messages=MESSAGES, temprature=1)  # type: ignore[call-overload]  # misspelt
+    await chat.create(model="m", messages=MESSAGES, response_format=Point)  # type: ignore[call-overload]  # see parse
+
+
+async def parsed_events(client: AsyncMoonshot) -> None:
+    async with client.chat.completions.stream(model="m", messages=MESSAGES, response_format=Point) as stream:
+        assert_type(stream, ChatStream[Point])
+        async for event in stream:
+            if event.type == "content.done":
+                assert_type(event, ContentDoneEvent[Point])
+                assert_type(event.parsed, Point | None)
+            elif event.type == "tool_calls.function.arguments.delta":
+                assert_type(event.parsed_arguments, Any)
+            elif event.type == "tool_calls.function.arguments.done":
+                assert_type(event, ToolCallDoneEvent)
+                assert_type(event.parsed_arguments, Any)
+        completion = await stream.get_final_completion()
+        assert_type(completion, ParsedChatCompletion[Point])
+        assert_type(completion.choices[0].message.parsed, Point | None)
+
+
+def state(chunk: ChatCompletionChunk) -> None:
+    plain = ChatCompletionStreamState()
+    assert_type(plain, ChatCompletionStreamState[None])
+    assert_type(plain.get_final_completion(), ParsedChatCompletion[None])
+    typed = ChatCompletionStreamState(input_tools=[function_tool(Place)], response_format=Point)
+    assert_type(typed, ChatCompletionStreamState[Point])
+    for event in typed.handle_chunk(chunk):
+        if event.type == "content.done":
+            assert_type(event.parsed, Point | None)
+    assert_type(typed.current_completion_snapshot, ParsedChatCompletion[Any])
+
+
+def misfit(error: StructuredOutputError) -> None:
+    assert_type(error.completion, ChatCompletion | None)
+    assert_type(error.usage, Usage | None)
+    assert_type(error.text, str)
+    assert_type(error.path, str | None)
+
+
+def schemas() -> None:
+    assert_type(schema_of(Point), dict[str, Any])
+    assert_type(normalise({"type": "object"}), dict[str, Any])
+    assert_type(function_tool(Point, name="p", description="d"), ToolParam)
+    assert_type(partial_json("{"), Any | None)
 
 
 async def models(client: AsyncMoonshot) -> None:

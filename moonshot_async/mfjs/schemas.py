@@ -1,0 +1,71 @@
+"""The schema of a Python type, in the dialect."""
+
+import importlib
+from typing import Any
+
+import msgspec
+
+from moonshot_async.mfjs.normaliser import normalise
+
+_REF = "#/$defs/{}"
+
+
+def schema_of(type_: Any) -> dict[str, Any]:
+    """The schema of a type whose values are JSON objects.
+
+    A field is required when it has no default. Objects are closed: no fields but those of the type, unless it says
+    otherwise.
+
+    Args:
+        type_: a `msgspec.Struct`, dataclass, `TypedDict`, pydantic model or dataclass, or `dict[str, …]`; inside of
+            them whatever msgspec or pydantic has a schema for.
+
+    Raises:
+        TypeError: values of the type are no objects (the service takes no other root), or it has no schema.
+
+    See: https://github.com/MoonshotAI/walle/blob/main/docs/mfjs-spec.md
+    """
+    name = getattr(type_, "__qualname__", None) or str(type_)
+    try:
+        return normalise(_pydantic_schema(type_) if is_pydantic(type_) else _msgspec_schema(type_), closed=True)
+    except (TypeError, ValueError, NameError, AttributeError, RuntimeError) as error:
+        reason = str(error)
+    raise TypeError(f"{name} cannot be sent as a schema: {reason}")
+
+
+def is_pydantic(type_: Any) -> bool:
+    """Whether a type is a model or a dataclass of pydantic, which is asked for its schema, and to validate."""
+    return isinstance(type_, type) and (hasattr(type_, "model_json_schema") or hasattr(type_, "__pydantic_validator__"))
+
+
+def pydantic_adapter(type_: Any) -> Any:
+    """pydantic's `TypeAdapter` of a type of its own; pydantic is there, since the type is."""
+    return importlib.import_module("pydantic").TypeAdapter(type_)
+
+
+def _pydantic_schema(type_: Any, ref: str = _REF) -> dict[str, Any]:
+    template = ref.format("{model}")
+    if hasattr(type_, "model_json_schema"):
+        schema: dict[str, Any] = type_.model_json_schema(ref_template=template)
+    else:
+        schema = pydantic_adapter(type_).json_schema(ref_template=template)
+    return schema
+
+
+def _msgspec_schema(type_: Any) -> dict[str, Any]:
+    foreign: dict[str, Any] = {}
+    known: list[Any] = []
+
+    def hook(inner: Any) -> dict[str, Any]:
+        if not is_pydantic(inner):
+            raise NotImplementedError
+        if inner not in known:
+            known.append(inner)
+        # What pydantic defines keeps to itself: other definitions may have the same names.
+        own = f"{inner.__name__}.{known.index(inner)}"
+        schema = _pydantic_schema(inner, _REF.format(own + ".{}"))
+        foreign.update({f"{own}.{name}": one for name, one in schema.pop("$defs", {}).items()})
+        return schema
+
+    (root,), components = msgspec.json.schema_components([type_], schema_hook=hook)
+    return {**root, "$defs": {**components, **foreign}}
