@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from moonshot_async.catalog import CATALOG as CATALOG
+    from moonshot_async.catalog import Catalog as Catalog
     from moonshot_async.chat_stream import ChatCompletionStreamState as ChatCompletionStreamState
     from moonshot_async.chat_stream import ChatStream as ChatStream
     from moonshot_async.client import AsyncMoonshot as AsyncMoonshot
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from moonshot_async.errors import APITimeoutError as APITimeoutError
     from moonshot_async.errors import AuthenticationError as AuthenticationError
     from moonshot_async.errors import BadRequestError as BadRequestError
+    from moonshot_async.errors import BatchFailedError as BatchFailedError
     from moonshot_async.errors import ConfigurationError as ConfigurationError
     from moonshot_async.errors import ConflictError as ConflictError
     from moonshot_async.errors import ContentFilterError as ContentFilterError
@@ -43,25 +46,40 @@ if TYPE_CHECKING:
     from moonshot_async.errors import RateLimitError as RateLimitError
     from moonshot_async.errors import ResponseTooLargeError as ResponseTooLargeError
     from moonshot_async.errors import StreamInterruptedError as StreamInterruptedError
+    from moonshot_async.errors import StructuredOutputError as StructuredOutputError
     from moonshot_async.errors import UnprocessableEntityError as UnprocessableEntityError
+    from moonshot_async.errors import UploadError as UploadError
     from moonshot_async.middleware.log import Log as Log
     from moonshot_async.middleware.retry import Retry as Retry
+    from moonshot_async.raw_responses import APIResponse as APIResponse
+    from moonshot_async.raw_responses import RawResponse as RawResponse
+    from moonshot_async.resources.batch_lines import BatchRequest as BatchRequest
+    from moonshot_async.resources.batch_results import BatchResult as BatchResult
+    from moonshot_async.resources.batch_run import BatchRun as BatchRun
     from moonshot_async.sse import ServerSentEvent as ServerSentEvent
     from moonshot_async.sse import SSEDecoder as SSEDecoder
     from moonshot_async.streaming import Stream as Stream
     from moonshot_async.streaming import collect as collect
+    from moonshot_async.structured import function_tool as function_tool
+    from moonshot_async.structured import pydantic_function_tool as pydantic_function_tool
     from moonshot_async.transports.aiohttp import AiohttpTransport as AiohttpTransport
     from moonshot_async.transports.memory import MemoryTransport as MemoryTransport
+    from moonshot_async.types.batches import Batch as Batch
     from moonshot_async.types.chat import ChatCompletion as ChatCompletion
     from moonshot_async.types.chat import ChatCompletionChunk as ChatCompletionChunk
     from moonshot_async.types.chat import ChatCompletionMessage as ChatCompletionMessage
+    from moonshot_async.types.chat_params import WEB_SEARCH as WEB_SEARCH
     from moonshot_async.types.encoding import NOT_GIVEN as NOT_GIVEN
     from moonshot_async.types.encoding import NotGiven as NotGiven
+    from moonshot_async.types.files import FileObject as FileObject
+    from moonshot_async.types.parsed import ParsedChatCompletion as ParsedChatCompletion
     from moonshot_async.wire import Headers as Headers
     from moonshot_async.wire import Request as Request
     from moonshot_async.wire import Response as Response
 
+
 _HOMES = {
+    "catalog": ("CATALOG", "Catalog"),
     "chat_stream": ("ChatCompletionStreamState", "ChatStream"),
     "client": ("AsyncMoonshot",),
     "clocks": ("DEFAULT_TIMEOUT", "Timeout"),
@@ -73,6 +91,7 @@ _HOMES = {
         "APITimeoutError",
         "AuthenticationError",
         "BadRequestError",
+        "BatchFailedError",
         "ConfigurationError",
         "ConflictError",
         "ContentFilterError",
@@ -88,16 +107,27 @@ _HOMES = {
         "RateLimitError",
         "ResponseTooLargeError",
         "StreamInterruptedError",
+        "StructuredOutputError",
         "UnprocessableEntityError",
+        "UploadError",
     ),
     "middleware.log": ("Log",),
     "middleware.retry": ("Retry",),
+    "raw_responses": ("APIResponse", "RawResponse"),
+    "resources.batch_lines": ("BatchRequest",),
+    "resources.batch_results": ("BatchResult",),
+    "resources.batch_run": ("BatchRun",),
     "sse": ("SSEDecoder", "ServerSentEvent"),
     "streaming": ("Stream", "collect"),
+    "structured": ("function_tool", "pydantic_function_tool"),
     "transports.aiohttp": ("AiohttpTransport",),
     "transports.memory": ("MemoryTransport",),
+    "types.batches": ("Batch",),
     "types.chat": ("ChatCompletion", "ChatCompletionChunk", "ChatCompletionMessage"),
+    "types.chat_params": ("WEB_SEARCH",),
     "types.encoding": ("NOT_GIVEN", "NotGiven"),
+    "types.files": ("FileObject",),
+    "types.parsed": ("ParsedChatCompletion",),
     "wire": ("Headers", "Request", "Response"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -106,6 +136,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [  # noqa: RUF022  # ruff would put constants first
     "APIConnectionError",
     "APIError",
+    "APIResponse",
     "APIResponseValidationError",
     "APIStatusError",
     "APITimeoutError",
@@ -113,6 +144,13 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "AsyncMoonshot",
     "AuthenticationError",
     "BadRequestError",
+    "Batch",
+    "BatchFailedError",
+    "BatchRequest",
+    "BatchResult",
+    "BatchRun",
+    "CATALOG",
+    "Catalog",
     "ChatCompletion",
     "ChatCompletionChunk",
     "ChatCompletionMessage",
@@ -125,6 +163,7 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "ContextLengthExceededError",
     "DEFAULT_TIMEOUT",
     "EngineOverloadedError",
+    "FileObject",
     "Headers",
     "InternalServerError",
     "LengthFinishReasonError",
@@ -134,9 +173,11 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "NOT_GIVEN",
     "NotFoundError",
     "NotGiven",
+    "ParsedChatCompletion",
     "PermissionDeniedError",
     "QuotaExceededError",
     "RateLimitError",
+    "RawResponse",
     "Request",
     "Response",
     "ResponseTooLargeError",
@@ -145,10 +186,15 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "ServerSentEvent",
     "Stream",
     "StreamInterruptedError",
+    "StructuredOutputError",
     "Timeout",
     "UnprocessableEntityError",
+    "UploadError",
+    "WEB_SEARCH",
     "__version__",
     "collect",
+    "function_tool",
+    "pydantic_function_tool",
 ]
 
 

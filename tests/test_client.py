@@ -28,6 +28,7 @@ from moonshot_async import (
 from moonshot_async.clocks import NO_TIMEOUT
 from moonshot_async.fake import FakeMoonshot
 from moonshot_async.middleware import Handler, Middleware
+from moonshot_async.types.encoding import NOT_GIVEN
 
 KEY = "sk-a-secret-key"
 ASK: dict[str, Any] = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Hi"}]}
@@ -376,6 +377,146 @@ async def test_with_options_changes_key_and_region(make: MakeClient, fake: FakeM
     assert client.copy(base_url="https://example.com").base_url == "https://example.com/"
     with pytest.raises(ConfigurationError, match="base_url"):
         client.with_options(base_url="example.com")
+
+
+async def test_with_options_can_replace_headers_and_query(make: MakeClient, fake: FakeMoonshot) -> None:
+    client = make(default_headers={"X-A": "1"}, default_query={"a": 1})
+    await client.with_options(set_default_headers={"X-B": "2"}, set_default_query={"b": 2}).models.list()
+    assert ("X-A" in fake.last_request.headers, fake.last_request.headers["X-B"]) == (False, "2")
+    assert fake.last_request.url.endswith("/models?b=2")
+    await client.with_options(set_default_headers={}, set_default_query={}).models.list()
+    assert "X-A" not in fake.last_request.headers
+    assert fake.last_request.url.endswith("/models")
+
+
+@pytest.mark.parametrize("name", ["headers", "query"])
+def test_to_lay_over_and_to_replace_exclude_each_other(name: str, make: MakeClient) -> None:
+    both: dict[str, Any] = {f"default_{name}": {}, f"set_default_{name}": {}}
+    with pytest.raises(ValueError, match=f"default_{name} and set_default_{name} exclude each other"):
+        make().with_options(**both)
+
+
+def test_with_options_refuses_what_the_client_refuses(make: MakeClient) -> None:
+    client: Any = make()
+    with pytest.raises(TypeError, match="transport="):
+        client.copy(http_client=object())
+    with pytest.raises(TypeError, match="max_retry"):
+        client.with_options(max_retry=1)
+    assert client.copy(http_client=None).max_retries == client.max_retries
+
+
+async def test_not_given_takes_a_header_out(make: MakeClient, fake: FakeMoonshot) -> None:
+    absent: Any = NOT_GIVEN
+    client = make(default_headers={"X-A": "1", "User-Agent": absent})
+    await client.models.list(extra_headers={"x-a": absent})
+    assert "X-A" not in fake.last_request.headers
+    assert "User-Agent" not in fake.last_request.headers
+    await client.with_options(default_headers={"X-A": absent}).models.list()
+    assert "X-A" not in fake.last_request.headers
+
+
+# --- Settings that are read and changed later
+
+
+def test_settings_can_be_read(make: MakeClient) -> None:
+    client = make(
+        organization="o",
+        project="p",
+        websocket_base_url="wss://x",
+        _strict_response_validation=True,
+        default_query={"a": 1},
+    )
+    assert (client.api_key, client.organization, client.project) == (KEY, "o", "p")
+    assert client.default_headers["authorization"] == f"Bearer {KEY}"
+    assert KEY not in repr(client.default_headers)
+    client.default_query["b"] = 2
+    assert client.default_query == {"a": 1}
+    other = client.with_options(project="q")
+    assert (other.organization, other.project) == ("o", "q")
+
+
+async def test_a_changed_base_url_counts_for_what_was_made_before(make: MakeClient, fake: FakeMoonshot) -> None:
+    client = make()
+    models = client.models
+    await models.list()
+    client.base_url = "https://other.example/v1/"
+    assert client.base_url == "https://other.example/v1/"
+    await models.list()
+    assert fake.last_request.url == "https://other.example/v1/models"
+    with pytest.raises(ConfigurationError, match="base_url"):
+        client.base_url = "example.com"
+    await models.list()
+    assert fake.last_request.url == "https://other.example/v1/models"
+
+
+async def test_a_changed_base_url_without_encryption_is_warned_of_where_it_is_set() -> None:
+    async with AsyncMoonshot(api_key=KEY) as client:
+        with pytest.warns(UserWarning, match="plain http") as warned:
+            client.base_url = "http://other/v1"
+    assert [warning.filename for warning in warned] == [__file__]
+
+
+async def test_a_changed_key_counts_for_the_next_request(make: MakeClient, fake: FakeMoonshot) -> None:
+    async def rotating() -> str:
+        return "sk-rotated"
+
+    client = make()
+    models = client.models
+    client.api_key = "sk-second"
+    await models.list()
+    assert fake.last_request.headers["authorization"] == "Bearer sk-second"
+    client.api_key = rotating
+    assert client.api_key == ""
+    await models.list()
+    assert fake.last_request.headers["authorization"] == "Bearer sk-rotated"
+    client.api_key = "sk-third"
+    await models.list()
+    assert fake.last_request.headers["authorization"] == "Bearer sk-third"
+    with pytest.raises(ConfigurationError, match="api_key is empty"):
+        client.api_key = " "
+
+
+async def test_a_changed_timeout_counts_for_the_next_request(make: MakeClient, fake: FakeMoonshot) -> None:
+    client = make()
+    client.timeout = 7
+    await client.models.list()
+    assert client.timeout == fake.last_request.timeout == Timeout(total=7)
+    client.timeout = None
+    assert client.timeout == NO_TIMEOUT
+
+
+@pytest.mark.parametrize("placed", [False, True])
+async def test_changed_retries_count_for_the_next_request(placed: bool, make: MakeClient, fake: FakeMoonshot) -> None:
+    own = Retry(5, sleep=_no_sleep)
+    client = make(middleware=[own, Log()] if placed else [])
+    client.max_retries = 0
+    fake.fail(500)
+    with pytest.raises(InternalServerError):
+        await client.chat.completions.create(**ASK)
+    assert (client.max_retries, own.max_retries, len(fake.requests)) == (0, 5, 1)
+    with pytest.raises(ValueError, match="max_retries"):
+        client.max_retries = -1
+
+
+# --- Sections
+
+
+async def test_beta_has_the_same_chat(make: MakeClient) -> None:
+    client = make()
+    assert client.beta.chat is client.chat
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("embeddings", "another service"), ("responses", "chat.completions"), ("uploads", "client.files.create")],
+)
+def test_a_section_of_other_services_says_what_to_use(name: str, advice: str, make: MakeClient) -> None:
+    client = make()
+    assert not hasattr(client, name)
+    with pytest.raises(AttributeError, match=f"no attribute {name!r}: the SDK has no such section.*{advice}"):
+        getattr(client, name)
+    with pytest.raises(AttributeError, match=r"no attribute 'modles'$"):
+        _ = client.modles  # type: ignore[attr-defined]  # what is refused
 
 
 async def test_with_options_replaces_and_clears_limits(make: MakeClient) -> None:

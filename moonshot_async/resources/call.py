@@ -7,6 +7,7 @@ from urllib.parse import quote, unquote
 from moonshot_async.clocks import Timeout
 from moonshot_async.errors import ConfigurationError
 from moonshot_async.pipeline import Pipeline
+from moonshot_async.resources.views import RawAccess, StreamedAccess
 from moonshot_async.types.encoding import NotGiven
 
 
@@ -38,7 +39,17 @@ _OPTIONS: Final = frozenset(CallOptions.__annotations__)
 
 
 class Resource:
-    """A section of the API: its methods send their requests through one pipeline."""
+    """A section of the API: its methods send their requests through one pipeline.
+
+    Attributes:
+        with_raw_response: the same methods, returning `RawResponse`: status, headers and bytes, and `parse()` for
+            what they return else.
+        with_streaming_response: the same methods, to be entered with `async with`, giving an `APIResponse` of which
+            nothing was read yet.
+    """
+
+    with_raw_response = RawAccess()
+    with_streaming_response = StreamedAccess()
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline

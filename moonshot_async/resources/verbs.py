@@ -1,0 +1,355 @@
+"""Calls to endpoints that the SDK has no method for, with everything that it does for those it knows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, Unpack, get_args, overload
+
+from moonshot_async.accumulate import ChatAccumulator
+from moonshot_async.clocks import Timeout
+from moonshot_async.pipeline import Pipeline
+from moonshot_async.resources.call import CallOptions, check_options, checked_method, checked_path
+from moonshot_async.streaming import Progress, Stream
+from moonshot_async.types.casting import decoder_of, is_response_type
+from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk
+from moonshot_async.types.encoding import NotGiven, plain, to_json
+
+T = TypeVar("T")
+StreamT = TypeVar("StreamT", bound=Stream[Any])
+
+
+class RequestOptions(TypedDict, total=False):
+    """What `get`, `post`, `put`, `patch` and `delete` take as `options`.
+
+    Attributes:
+        headers: laid over the client's headers; None takes one out.
+        params: laid over the client's query.
+        timeout: seconds for the whole call, or `Timeout(…)`; None for no limit.
+        extra_json: laid over the top level of the body.
+        idempotency_key: sent as `Idempotency-Key`; the service documents it for few endpoints.
+        follow_redirects: False, or left out: redirects are never followed, since they would carry the key elsewhere.
+    """
+
+    headers: Mapping[str, str | None] | None
+    params: Mapping[str, object] | None
+    timeout: Timeout | float | NotGiven | None
+    extra_json: Mapping[str, object] | None
+    idempotency_key: str | None
+    follow_redirects: bool
+
+
+Files: TypeAlias = Mapping[str, Any] | Sequence[tuple[str, Any]]
+
+_NO_OPTIONS: Final = RequestOptions()
+
+
+class Verbs:
+    """`client.request` and a method for each verb of HTTP."""
+
+    _pipeline: Pipeline
+
+    @overload
+    async def request(
+        self, method: str, path: str, *, response_type: type[T], body: object = ..., **options: Unpack[CallOptions]
+    ) -> T: ...
+
+    @overload
+    async def request(
+        self, method: str, path: str, *, response_type: Any = ..., body: object = ..., **options: Unpack[CallOptions]
+    ) -> Any: ...
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        response_type: Any = Any,
+        body: object = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Call an endpoint that the SDK does not know, with everything that it does for those it knows.
+
+        Args:
+            method: the HTTP method.
+            path: below the base URL, for example "/files".
+            response_type: what the JSON answer is decoded to: a msgspec struct or any type msgspec knows, or a
+                pydantic model; `Any` for plain dicts and lists, `str` or `bytes` for the body as it came, `type(None)`
+                for nothing, `Response` for status, headers and body.
+            body: bytes, or anything that has a JSON form.
+
+        Raises:
+            ConfigurationError: the path is a URL or leads out of the base URL, or the method is none.
+            APIError: in all its kinds.
+        """
+        check_options(options, call="request")
+        pipeline = self._pipeline
+        request = pipeline.request(checked_method(method), checked_path(path), _content(body), **options)
+        if not is_response_type(response_type):
+            return await pipeline.fetch(request, decoder_of(response_type))
+        response = await pipeline.open(request)
+        await pipeline.read(response.request or request, response)
+        return response
+
+    @overload
+    async def get(
+        self,
+        path: str,
+        *,
+        cast_to: type[T],
+        options: RequestOptions = ...,
+        stream: Literal[False] = ...,
+        stream_cls: None = ...,
+    ) -> T: ...
+
+    @overload
+    async def get(
+        self,
+        path: str,
+        *,
+        cast_to: Any,
+        options: RequestOptions = ...,
+        stream: Literal[True],
+        stream_cls: type[StreamT],
+    ) -> StreamT: ...
+
+    @overload
+    async def get(
+        self,
+        path: str,
+        *,
+        cast_to: Any,
+        options: RequestOptions = ...,
+        stream: bool = ...,
+        stream_cls: Any = ...,
+    ) -> Any: ...
+
+    async def get(
+        self,
+        path: str,
+        *,
+        cast_to: Any,
+        options: RequestOptions = _NO_OPTIONS,
+        stream: bool = False,
+        stream_cls: Any = None,
+    ) -> Any:
+        """`request` with GET; the words are those of the openai package.
+
+        Args:
+            path: below the base URL.
+            cast_to: as `response_type` of `request`; of a stream, what each event holds.
+            options: see `RequestOptions`.
+            stream: return a `Stream` of the events.
+            stream_cls: may name what they hold instead of `cast_to`: `Stream[Thing]`.
+
+        Raises:
+            TypeError: an option does not exist.
+            ConfigurationError: the path leads elsewhere.
+            APIError: in all its kinds.
+        """
+        return await self._send("GET", path, None, cast_to, options, stream, stream_cls)
+
+    @overload
+    async def post(
+        self,
+        path: str,
+        *,
+        cast_to: type[T],
+        body: object = ...,
+        content: bytes | None = ...,
+        files: Files | None = ...,
+        options: RequestOptions = ...,
+        stream: Literal[False] = ...,
+        stream_cls: None = ...,
+    ) -> T: ...
+
+    @overload
+    async def post(
+        self,
+        path: str,
+        *,
+        cast_to: Any,
+        body: object = ...,
+        content: bytes | None = ...,
+        files: Files | None = ...,
+        options: RequestOptions = ...,
+        stream: Literal[True],
+        stream_cls: type[StreamT],
+    ) -> StreamT: ...
+
+    @overload
+    async def post(
+        self,
+        path: str,
+        *,
+        cast_to: Any,
+        body: object = ...,
+        content: bytes | None = ...,
+        files: Files | None = ...,
+        options: RequestOptions = ...,
+        stream: bool = ...,
+        stream_cls: Any = ...,
+    ) -> Any: ...
+
+    async def post(
+        self,
+        path: str,
+        *,
+        cast_to: Any,
+        body: object = None,
+        content: bytes | None = None,
+        files: Files | None = None,
+        options: RequestOptions = _NO_OPTIONS,
+        stream: bool = False,
+        stream_cls: Any = None,
+    ) -> Any:
+        """`request` with POST; see `get`.
+
+        Args:
+            path, cast_to, options, stream, stream_cls: as for `get`.
+            body: anything that has a JSON form; beside `files` a mapping, the other fields of the form.
+            content: bytes, sent as they are.
+            files: one file, in the field "file", in any form that `client.files.create` takes: streamed as there.
+        """
+        return await self._send("POST", path, _body(body, content, files), cast_to, options, stream, stream_cls)
+
+    async def put(
+        self,
+        path: str,
+        *,
+        cast_to: type[T],
+        body: object = None,
+        content: bytes | None = None,
+        files: Files | None = None,
+        options: RequestOptions = _NO_OPTIONS,
+    ) -> T:
+        """`request` with PUT; see `post`."""
+        answer: T = await self._send("PUT", path, _body(body, content, files), cast_to, options)
+        return answer
+
+    async def patch(
+        self,
+        path: str,
+        *,
+        cast_to: type[T],
+        body: object = None,
+        content: bytes | None = None,
+        files: Files | None = None,
+        options: RequestOptions = _NO_OPTIONS,
+    ) -> T:
+        """`request` with PATCH; see `post`."""
+        answer: T = await self._send("PATCH", path, _body(body, content, files), cast_to, options)
+        return answer
+
+    async def delete(
+        self,
+        path: str,
+        *,
+        cast_to: type[T],
+        body: object = None,
+        content: bytes | None = None,
+        options: RequestOptions = _NO_OPTIONS,
+    ) -> T:
+        """`request` with DELETE; see `post`."""
+        answer: T = await self._send("DELETE", path, _body(body, content, None), cast_to, options)
+        return answer
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: object,
+        cast_to: Any,
+        options: RequestOptions,
+        stream: bool = False,
+        stream_cls: Any = None,
+    ) -> Any:
+        call, extra_json = _call_options(options)
+        if isinstance(body, _Form):
+            return await self._send_form(method, path, body.with_fields(extra_json), cast_to, call)
+        if extra_json:
+            body = {**_mapping(body), **extra_json}
+        if not stream:
+            return await self.request(method, path, response_type=cast_to, body=body, **call)
+        request = self._pipeline.request(
+            checked_method(method), checked_path(path), _content(body), stream=True, **call
+        )
+        items = get_args(stream_cls)[0] if get_args(stream_cls) else cast_to
+        return await self._pipeline.stream(request, decoder_of(items), _progress(items))
+
+    async def _send_form(self, method: str, path: str, form: "_Form", cast_to: Any, call: CallOptions) -> Any:
+        # Files are uploaded by few programs, and mostly by `client.files`.
+        from moonshot_async.resources.uploads import FilePart, prepared
+
+        request = self._pipeline.request(checked_method(method), checked_path(path), **call)
+        upload = await prepared(FilePart(form.file, ""), form.fields, progress=None, check=False)
+        try:
+            headers = request.headers.merged({"Content-Type": upload.content_type})
+            return await self._pipeline.fetch(request.replace(headers=headers, body=upload), decoder_of(cast_to))
+        finally:
+            upload.close()
+
+
+class _Form:
+    """A file and the other fields of its form."""
+
+    def __init__(self, file: Any, fields: Mapping[str, object]) -> None:
+        self.file = file
+        self.fields = {name: v if isinstance(v, str) else to_json(plain(v)).decode() for name, v in fields.items()}
+
+    def with_fields(self, more: Mapping[str, object] | None) -> "_Form":
+        return _Form(self.file, {**self.fields, **(more or {})})
+
+
+class _Untold:
+    """The progress of a stream of which only its end says that it is whole."""
+
+    finished = True
+
+    def add(self, item: object) -> None: ...
+
+    def partial(self) -> ChatCompletion | None:
+        return None
+
+
+def _progress(items: object) -> Progress[Any]:
+    return ChatAccumulator() if items is ChatCompletionChunk else _Untold()
+
+
+def _content(body: object) -> bytes:
+    if isinstance(body, bytes):
+        return body
+    return b"" if body is None else to_json(plain(body))
+
+
+def _body(body: object, content: bytes | None, files: Files | None) -> object:
+    if sum(part is not None for part in (content, files)) + (body is not None and files is None) > 1:
+        raise TypeError("body, content and files exclude each other, but for the fields of a form beside its file")
+    if files is None:
+        return body if content is None else content
+    named = list(files.items() if isinstance(files, Mapping) else files)
+    if [name for name, _ in named] != ["file"]:
+        raise TypeError("files takes one file, in the field 'file': {'file': Path(...)}; other forms go into content=")
+    return _Form(named[0][1], _mapping(body))
+
+
+def _mapping(body: object) -> Mapping[str, object]:
+    if body is None:
+        return {}
+    if not isinstance(body, Mapping):
+        raise TypeError("body must be a mapping here: fields of a form, or what extra_json is laid over")
+    return body
+
+
+def _call_options(options: RequestOptions) -> tuple[CallOptions, Mapping[str, object] | None]:
+    for name in options:
+        if name not in RequestOptions.__annotations__:
+            known = ", ".join(sorted(RequestOptions.__annotations__))
+            hint = "; with_options(max_retries=...) makes a client for it" if name == "max_retries" else ""
+            raise TypeError(f"options has no {name!r}{hint}; it takes {known}")
+    if options.get("follow_redirects"):
+        raise TypeError("redirects are not followed: they would carry the key elsewhere")
+    headers = dict(options.get("headers") or {})
+    if (key := options.get("idempotency_key")) is not None:
+        headers["Idempotency-Key"] = key
+    call: CallOptions = {"extra_headers": headers, "extra_query": options.get("params")}
+    if "timeout" in options:
+        call["timeout"] = options["timeout"]
+    return call, options.get("extra_json")
