@@ -26,10 +26,24 @@ NAMES = """
     NOT_GIVEN, APIConnectionError, APIError, APIStatusError, APITimeoutError, AuthenticationError, BadRequestError,
     InternalServerError, NotFoundError, RateLimitError,
 """
+MORE_NAMES = "AsyncStream, BaseModel, NotGiven, Omit, Timeout, omit"
+TYPES = "ChatCompletion, ChatCompletionChunk, ChatCompletionMessage"
 IMPORTS = {
-    "openai": f"from openai import (AsyncOpenAI, OpenAIError, {NAMES})",
-    "ours": f"from moonshot_async import (AsyncMoonshot as AsyncOpenAI, MoonshotError as OpenAIError, {NAMES})",
+    "openai": f"""
+from openai import (AsyncOpenAI, OpenAIError, {MORE_NAMES}, {NAMES})
+from openai.types.chat import {TYPES}
+""",
+    "compat": f"""
+from moonshot_async.compat.openai import (AsyncOpenAI, OpenAIError, {MORE_NAMES}, {NAMES})
+from moonshot_async.compat.openai.types.chat import {TYPES}
+""",
+    "core": f"""
+from moonshot_async import (AsyncMoonshot as AsyncOpenAI, MoonshotError as OpenAIError, {NAMES})
+from moonshot_async.compat.openai import {MORE_NAMES}
+from moonshot_async.compat.openai.types.chat import {TYPES}
+""",
 }
+OURS = ("compat", "core")
 
 # Each part is the body of `async def part(client, url)`; `ASK` is a request that every service answers.
 PARTS = {
@@ -52,6 +66,44 @@ PARTS = {
         except OpenAIError:
             print("no key")
     """,
+    "what can be asked of a client and set": """
+        print(client.api_key, str(client.base_url) == url + "/", client.organization, client.project)
+        own = AsyncOpenAI(api_key="sk-a", base_url="http://127.0.0.1:1/v1", organization="o", project="p", timeout=9.0,
+            default_headers={"X-A": "1", "X-B": "1"}, default_query={"a": "1"}, _strict_response_validation=True,
+            websocket_base_url="wss://example.com")
+        print(own.organization, own.project, own.default_headers["X-A"], dict(own.default_query))
+        print(own.copy(project="q").project, own.copy(project="q").organization)
+        own.base_url = url
+        own.api_key = "sk-b"
+        own.max_retries = 7
+        own.timeout = 8.0
+        print(str(own.base_url) == url + "/", own.api_key, own.max_retries)
+        print(len((await own.models.list()).data))
+        own.base_url = url + "/"
+        other = own.with_options(set_default_headers={"X-C": "1"}, set_default_query={"c": "1"})
+        print(other.api_key, other.max_retries, other.organization, len((await other.models.list()).data))
+        print(other.default_headers.get("X-A"), other.default_headers.get("X-C"), dict(other.default_query))
+        for both in ("headers", "query"):
+            try:
+                own.with_options(**{f"default_{both}": {"a": "1"}, f"set_default_{both}": {"a": "1"}})
+            except ValueError:
+                print("ValueError", both)
+        try:
+            AsyncOpenAI(api_key="sk-a", max_retries=-1)
+        except ValueError:
+            print("ValueError")
+        print(own.beta.chat.completions is own.chat.completions or own.beta.chat.completions.parse is not None)
+        print(hasattr(own, "no_such_thing"))
+        await other.close()
+        print(own.is_closed())
+
+        async def key():
+            return "sk-called"
+
+        own = AsyncOpenAI(api_key=key, base_url=url)
+        print(repr(own.api_key), len((await own.models.list()).data))
+        await own.close()
+    """,
     "models": """
         models = await client.models.list()
         print([model.id for model in models.data], models.object)
@@ -63,6 +115,17 @@ PARTS = {
             await client.models.retrieve("gpt-5")
         except NotFoundError as error:
             print(error.status_code, error.type)
+    """,
+    "a page": """
+        page = await client.models.list()
+        print(page.has_next_page(), page.next_page_info(), len([model async for model in page]) == len(page.data))
+        print([len(one.data) for one in [one async for one in page.iter_pages()]] == [len(page.data)], bool(page))
+        try:
+            await page.get_next_page()
+        except RuntimeError:
+            print("no next page")
+        listing = client.models.list()
+        print(len([model async for model in listing]) == len((await listing).data))
     """,
     "an answer": """
         completion = await client.chat.completions.create(**ASK)
@@ -81,6 +144,110 @@ PARTS = {
         print(json.loads(completion.to_json()) == completion.to_dict())
         print(json.loads(completion.model_dump_json(exclude_none=True))["choices"][0]["message"]["role"])
         print(completion == await client.chat.completions.create(**ASK), completion == completion)
+    """,
+    "response objects": """
+        completion = await client.chat.completions.create(**ASK)
+        message = completion.choices[0].message
+        print(sorted(completion.model_fields_set), {"content", "role"} <= message.model_fields_set)
+        print(sorted(completion.model_dump(include={"id", "model"}).items()), completion.model_extra)
+        print(json.dumps(completion.to_dict(exclude_none=True), sort_keys=True))
+        print("usage" in completion.model_dump(exclude={"usage"}), "refusal" in message.model_fields_set)
+        print(completion.model_dump_json(include={"id", "object"}), completion.to_json(indent=None)[:1])
+        again = ChatCompletion.model_validate(completion.model_dump())
+        print(again == ChatCompletion.model_validate_json(completion.model_dump_json()), again.to_dict()["id"])
+        for twin in (pickle.loads(pickle.dumps(completion)), copy.deepcopy(completion), completion.model_copy()):
+            print(twin == completion, twin is completion, twin.choices[0].message.reasoning_content)
+        changed = completion.model_copy(update={"model": "other", "new": 1}, deep=True)
+        print(changed.model, completion.model, changed.new, changed.choices[0] is completion.choices[0])
+        made = ChatCompletion.construct(id="x", choices=[{"index": 0, "message": {"content": "c"}}], strange=1)
+        print(made.id, made.choices[0].message.content, made.strange, type(made.choices[0].message).__name__)
+        print(ChatCompletionMessage(role="assistant", content="c").to_dict())
+        print(hasattr(completion, "_request_id"), isinstance(completion, BaseModel))
+        async for chunk in await client.chat.completions.create(**ASK, stream=True):
+            print(json.dumps(chunk.to_dict(), sort_keys=True))
+    """,
+    "raw responses": """
+        create = client.chat.completions.with_raw_response.create
+        raw = await create(**ASK)
+        print(raw.status_code, raw.headers["Content-Type"], raw.method, str(raw.url) == url + "/chat/completions")
+        print(raw.retries_taken, raw.is_closed, raw.http_version, type(raw.elapsed).__name__, raw.elapsed.days)
+        print(json.loads(raw.text) == json.loads(raw.content), raw.http_response.status_code, raw.http_request.method)
+        print(raw.http_request.headers["authorization"], json.loads(raw.http_request.content)["model"])
+        completion = raw.parse()
+        print(completion.choices[0].message.content, raw.parse() is completion, type(completion).__name__)
+        print(raw.parse(to=object)["id"], json.loads(raw.parse(to=str))["id"], sorted(raw.parse(to=dict[str, object])))
+        raw = await create(**ASK, stream=True)
+        print(raw.status_code, raw.headers["content-type"], raw.is_closed)
+        print([chunk.choices[0].delta.content async for chunk in raw.parse()], raw.is_closed)
+        raw = await client.models.with_raw_response.list()
+        print(len(raw.parse().data), raw.parse().has_next_page(), [model.id async for model in raw.parse()])
+        raw = await client.with_raw_response.models.retrieve("kimi-k3")
+        print(raw.parse().id, raw.method)
+        print((await client.with_raw_response.chat.completions.create(**ASK)).parse().model)
+        print((await client.chat.with_raw_response.completions.create(**ASK)).parse().model)
+        for wrong in ({"model": "gpt-5"}, {"max_token": 5}):
+            try:
+                await create(**ASK | wrong)
+            except (NotFoundError, TypeError) as error:
+                print(type(error).__name__)
+    """,
+    "streaming responses": """
+        create = client.chat.completions.with_streaming_response.create
+        async with create(**ASK) as response:
+            print(response.status_code, response.headers["content-type"], response.method, response.is_closed)
+            print(response.retries_taken, response.http_request.method, response.http_version, str(response.url) == url)
+            completion = await response.parse()
+            print(completion.choices[0].message.content, (await response.parse()) is completion, response.is_closed)
+        async with create(**ASK) as response:
+            print(json.loads(await response.read()) == json.loads(await response.text()) == await response.json())
+            print((await response.parse(to=object))["object"])
+        async with create(**ASK) as response:
+            print(json.loads(b"".join([piece async for piece in response.iter_bytes()]))["object"], response.is_closed)
+        async with create(**ASK) as response:
+            pieces = [piece async for piece in response.iter_bytes(chunk_size=10)]
+            print({len(piece) for piece in pieces[:-1]}, len(b"".join(pieces)) > 100)
+        async with create(**ASK) as response:
+            print(json.loads("".join([text async for text in response.iter_text()]))["object"])
+        async with create(**ASK, stream=True) as response:
+            print([line async for line in response.iter_lines()])
+        async with create(**ASK, stream=True) as response:
+            stream = await response.parse()
+            print([chunk.choices[0].delta.content async for chunk in stream])
+        async with create(**ASK, stream=True) as response:
+            await response.close()
+            print(response.is_closed)
+        async with client.models.with_streaming_response.list() as response:
+            print(len((await response.parse()).data))
+        async with client.with_streaming_response.models.retrieve("kimi-k3") as response:
+            print((await response.parse()).id)
+        try:
+            async with create(**ASK | {"model": "gpt-5"}) as response:
+                print("never")
+        except NotFoundError as error:
+            print(error.status_code)
+    """,
+    "endpoints without a method": """
+        print((await client.get("/models", cast_to=object))["object"])
+        print(sorted(await client.get("models/kimi-k3", cast_to=dict[str, object]))[:2])
+        print((await client.get("/models", cast_to=httpx2.Response)).status_code)
+        print((await client.post("/chat/completions", cast_to=ChatCompletion, body=ASK)).choices[0].finish_reason)
+        options = {"headers": {"X-Own": "1"}, "params": {"q": "1"}, "timeout": 5.0}
+        print(type(await client.get("/models", cast_to=object, options=options)).__name__)
+        stream = await client.post("/chat/completions", cast_to=ChatCompletion, body=ASK | {"stream": True},
+            stream=True, stream_cls=AsyncStream[ChatCompletionChunk])
+        print([chunk.choices[0].delta.content async for chunk in stream])
+        for verb in ("get", "post", "put", "patch", "delete"):
+            try:
+                await getattr(client, verb)("/no/such/thing", cast_to=object)
+            except APIStatusError as error:
+                print(verb, error.status_code)
+    """,
+    "what stays unsent": """
+        ask = ASK | dict(temperature=omit, tools=Omit(), stop=NotGiven(), top_p=NOT_GIVEN)
+        print((await client.chat.completions.create(**ask)).choices[0].finish_reason)
+        own = client.with_options(default_headers={"X-A": "1", "X-B": "1"})
+        print(len((await own.models.list(extra_headers={"X-A": omit, "X-C": Omit()})).data))
+        print(isinstance(omit, Omit), isinstance(NOT_GIVEN, NotGiven), bool(omit))
     """,
     "keywords": """
         ask = ASK | dict(frequency_penalty=0, logit_bias={}, logprobs=False, max_completion_tokens=500, metadata={},
@@ -204,7 +371,9 @@ PARTS = {
             print(type(error).__name__, error.message, error.type, error.body)
     """,
     "a timeout": """
-        for options, call in (({"timeout": 0.1}, {}), ({}, {"timeout": 0.1})):
+        each = Timeout(30.0, read=0.1)
+        short = ({"timeout": 0.1}, {"timeout": each})
+        for options, call in [*((one, {}) for one in short), *(({}, one) for one in short)]:
             try:
                 await client.with_options(max_retries=0, **options).chat.completions.create(**ASK, **call)
             except APITimeoutError as error:
@@ -212,6 +381,11 @@ PARTS = {
     """,
     "retries": """
         print((await client.with_options(max_retries=1).chat.completions.create(**ASK)).choices[0].finish_reason)
+    """,
+    "retries that are told": """
+        print((await client.chat.completions.with_raw_response.create(**ASK)).retries_taken)
+        async with client.models.with_streaming_response.list() as response:
+            print(response.retries_taken)
     """,
     "extras": """
         extras = dict(extra_headers={"X-Habit": "1", "X-Default": "mine"}, extra_query={"q": "a b", "n": 1, "f": True})
@@ -233,7 +407,8 @@ PARTS = {
 }
 
 PROGRAM = """
-import asyncio, json, os, sys, traceback
+import asyncio, copy, json, os, pickle, sys, traceback
+import httpx2
 IMPORT
 
 ASK = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Tell me of rain"}]}
@@ -280,6 +455,9 @@ def service(name: str) -> FakeMoonshot:
             fake.latency = 5.0
         case "retries":
             fake.fail(429, headers={"retry-after-ms": "1"})
+        case "retries that are told":
+            fake.fail(429, headers={"retry-after-ms": "1"})
+            fake.fail(500, headers={"retry-after-ms": "1"}, path="/v1/models")
     return fake
 
 
@@ -322,24 +500,26 @@ async def runs() -> Mapping[str, Run]:
     return {library: await run(library) for library in IMPORTS}
 
 
+@pytest.mark.parametrize("library", OURS)
 @pytest.mark.parametrize("name", PARTS)
-def test_the_same_program_prints_the_same(name: str, runs: Mapping[str, Run]) -> None:
-    theirs, ours = runs["openai"][0][name], runs["ours"][0][name]
+def test_the_same_program_prints_the_same(name: str, library: str, runs: Mapping[str, Run]) -> None:
+    theirs, ours = runs["openai"][0][name], runs[library][0][name]
     assert "Traceback" not in theirs, theirs
     assert theirs
     assert ours == theirs
 
 
+@pytest.mark.parametrize("library", OURS)
 @pytest.mark.parametrize("name", PARTS)
-def test_the_same_program_sends_the_same(name: str, runs: Mapping[str, Run]) -> None:
-    theirs, ours = runs["openai"][1][name], runs["ours"][1][name]
+def test_the_same_program_sends_the_same(name: str, library: str, runs: Mapping[str, Run]) -> None:
+    theirs, ours = runs["openai"][1][name], runs[library][1][name]
     assert theirs
     if name == "models":
         # A model that has no address of its own is looked for in the list.
         assert ours.pop()["url"] == "/models"
     for request in theirs:
         for message in (request["body"] or {}).get("messages", ()):
-            if message.get("tool_calls") and message["content"] == "":
+            if message.get("tool_calls") and message.get("content") == "":
                 # The API refuses empty content, so an answer that only calls tools goes back without it.
                 del message["content"]
     assert ours == theirs

@@ -1,0 +1,1 @@
+"""Helpers under the addresses that they have in the openai package."""

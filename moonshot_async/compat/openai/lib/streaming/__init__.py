@@ -1,0 +1,1 @@
+"""Streaming helpers under the addresses that they have in the openai package."""
