@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def moonshot_fake() -> "FakeMoonshot":
-    """A fresh `FakeMoonshot`: script it, and look at the requests that it received."""
+def moonshot_fake() -> "Iterator[FakeMoonshot]":
+    """A fresh `FakeMoonshot`: script it, and look at the requests that it received. Its files go with the test."""
     from moonshot_async.fake import FakeMoonshot
 
-    return FakeMoonshot()
+    fake = FakeMoonshot()
+    yield fake
+    fake.reset()
 
 
 @pytest.fixture

@@ -1,15 +1,18 @@
 """What the fake says to a valid chat request: reasoning, text, or calls of the tools that came with it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, Final
 
 import msgspec
 
 from moonshot_async.catalog import Model
 from moonshot_async.fake import brain
+from moonshot_async.fake.counting import WEB_SEARCH as WEB_SEARCH
+from moonshot_async.fake.counting import prompt_tokens as prompt_tokens
+from moonshot_async.fake.counting import search_of
+from moonshot_async.fake.counting import text_of as text_of
 from moonshot_async.fake.samples import sample
-
-WEB_SEARCH: Final = "$web_search"
 
 # Words that say nothing about what a tool is for.
 _EMPTY_WORDS: Final = brain.words_of(
@@ -36,6 +39,7 @@ class Answer(msgspec.Struct, frozen=True):
         reasoning: None where the model does not think; "" is sent as an empty string.
         pieces: the parts in which a stream sends the text.
         usage: replaces the computed usage of the completion.
+        top_logprobs: how many tokens to name at each place of the text; None for no log probabilities at all.
     """
 
     text: str = ""
@@ -44,6 +48,7 @@ class Answer(msgspec.Struct, frozen=True):
     finish_reason: str = "stop"
     pieces: tuple[str, ...] | None = None
     usage: Mapping[str, Any] | None = None
+    top_logprobs: int | None = None
 
     def completion_tokens(self) -> int:
         """Tokens of everything that was generated."""
@@ -53,6 +58,10 @@ class Answer(msgspec.Struct, frozen=True):
     def reasoning_tokens(self) -> int:
         """Tokens of the reasoning alone."""
         return brain.count_tokens(self.reasoning or "")
+
+    def text_pieces(self) -> Sequence[str]:
+        """The text as a stream sends it."""
+        return brain.pieces(self.text) if self.pieces is None else self.pieces
 
 
 def thinks(payload: Mapping[str, Any], model: Model) -> bool:
@@ -81,37 +90,24 @@ def answer(payload: Mapping[str, Any], model: Model, *, seed: int = 0, index: in
     key = brain.digest(str(seed), str(index), model.id, *told)
 
     calls = () if partial is not None and text_of(partial) else _calls(payload, messages, prompt)
-    text = "" if calls else _text(payload, messages, prompt, key)
-    sentences = {"low": 1, "high": 2}.get(str(payload.get("reasoning_effort")), 3)
-    reasoning = brain.reflect(prompt, key, sentences) if thinks(payload, model) else None
+    text = "" if calls else _stopped(payload, _text(payload, messages, prompt, key))
+    reasoning = brain.reflect(prompt, key, _effort(payload)) if thinks(payload, model) else None
     if partial is not None:
         reasoning, text = _continued(partial, reasoning, text, key)
-    return _limited(payload, model, Answer(_stopped(payload, text), reasoning, calls))
+    return with_logprobs(payload, _limited(payload, model, Answer(_stopped(payload, text), reasoning, calls)))
 
 
-def text_of(message: Mapping[str, Any]) -> str:
-    """The text of a message, its parts joined; media leave a mark."""
-    content = message.get("content")
-    if not isinstance(content, list):
-        return content or ""
-    return " ".join(part["text"] if part.get("type") == "text" else f"[{part.get('type')}]" for part in content)
+def with_logprobs(payload: Mapping[str, Any], whole: Answer) -> Answer:
+    """An answer with the log probabilities that the request asks for, if it does."""
+    if not payload.get("logprobs"):
+        return whole
+    return msgspec.structs.replace(whole, top_logprobs=payload.get("top_logprobs") or 0)
 
 
-def prompt_tokens(payload: Mapping[str, Any]) -> tuple[int, int]:
-    """Estimate the tokens of the prompt, and how many of them the prefix cache holds.
-
-    Whatever comes before the last answer of the model was sent once already; the cache keeps prefixes from 256 tokens.
-    """
-    messages: Sequence[Mapping[str, Any]] = payload["messages"]
-    extra = [payload[name] for name in ("tools", "response_format") if payload.get(name)]
-    total = max(1, _size([*extra, *messages]))
-    last = max((place for place, message in enumerate(messages) if message.get("role") == "assistant"), default=0)
-    seen = _size([*extra, *messages[:last]]) if last else 0
-    return total, seen if seen > 256 else 0
-
-
-def _size(parts: Iterable[Any]) -> int:
-    return sum(-(-len(msgspec.json.encode(part)) // brain.BYTES_PER_TOKEN) for part in parts)
+def _effort(payload: Mapping[str, Any]) -> int:
+    """How many sentences to think. K3 reads the effort in a thinking object too."""
+    effort = payload.get("reasoning_effort") or (payload.get("thinking") or {}).get("effort")
+    return {"low": 1, "high": 2}.get(str(effort), 3)
 
 
 def _last_text(messages: Sequence[Mapping[str, Any]], role: str) -> str:
@@ -124,12 +120,16 @@ def _text(payload: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], pro
         return _json(sample(form["json_schema"]["schema"], brain.keyword(prompt)))
     if form.get("type") == "json_object":
         return _json({"answer": brain.compose(prompt, key), "keyword": brain.keyword(prompt)})
-    results = []
-    for message in reversed(messages):
-        if message.get("role") != "tool":
-            break
-        results.append(f"{message.get('name') or 'The tool'} answered: {text_of(message)}")
-    return "\n".join([*reversed(results), brain.compose(prompt, key)])
+    results = takewhile(lambda message: message.get("role") == "tool", reversed(messages))
+    return "\n".join([*reversed([_retold(message) for message in results]), brain.compose(prompt, key)])
+
+
+def _retold(message: Mapping[str, Any]) -> str:
+    """The result of a tool in words. Those of a web search are known to the service alone."""
+    found = search_of(message) if message.get("name") in (None, WEB_SEARCH) else None
+    if found is not None:
+        return f"The web search {found[0]} found {found[1]} tokens of text."
+    return f"{message.get('name') or 'The tool'} answered: {text_of(message)}"
 
 
 def _json(value: Any) -> str:
@@ -155,8 +155,10 @@ def _calls(payload: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], pr
     tools: list[Mapping[str, Any]] = [*(payload.get("tools") or ()), *loaded]
     if choice == "none" or not tools:
         return ()
+    hints = brain.keywords(prompt)
     if isinstance(choice, dict):
         chosen = [tool for tool in tools if tool["function"]["name"] == choice["function"]["name"]]
+        hints = [brain.keyword(prompt)]
     elif choice == "required":
         chosen = _wanted(tools, prompt) or tools[:1]
     elif messages[-1].get("role") == "tool":
@@ -164,16 +166,27 @@ def _calls(payload: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], pr
     else:
         chosen = _wanted(tools, prompt)
     # Ids stay unique in a conversation: they count on from the calls that it already holds.
-    earlier = sum(len(message.get("tool_calls") or ()) for message in messages)
-    return tuple(_call(tool, prompt, place) for place, tool in enumerate(chosen, start=earlier))
+    place = sum(len(message.get("tool_calls") or ()) for message in messages)
+    calls: list[ToolCall] = []
+    for tool in chosen:
+        for arguments in dict.fromkeys(_arguments(tool, hints, prompt)):
+            name = tool["function"]["name"]
+            calls.append(ToolCall(f"{name}:{place + len(calls)}", name, arguments, tool.get("type") or "function"))
+    return tuple(calls)
 
 
 def _wanted(tools: Sequence[Mapping[str, Any]], prompt: str) -> list[Mapping[str, Any]]:
-    """The tools that share the most words with the prompt."""
+    """The tools that share the most words with the prompt, and those for words that are left over then."""
     asked = brain.words_of(prompt) - _EMPTY_WORDS
-    scores = [len(asked & brain.words_of(_described(tool["function"]))) for tool in tools]
-    best = max(scores)
-    return [tool for tool, score in zip(tools, scores, strict=True) if score == best > 0]
+    shared = [asked & brain.words_of(_described(tool["function"])) for tool in tools]
+    best = max(map(len, shared))
+    chosen = {place for place, words in enumerate(shared) if len(words) == best > 0}
+    covered = set[str]().union(*(shared[place] for place in chosen))
+    for place in sorted(range(len(tools)), key=lambda place: -len(shared[place])):
+        if not shared[place] <= covered:
+            chosen.add(place)
+            covered |= shared[place]
+    return [tools[place] for place in sorted(chosen)]
 
 
 def _described(function: Mapping[str, Any]) -> str:
@@ -181,27 +194,29 @@ def _described(function: Mapping[str, Any]) -> str:
     return f"{name} {_SEARCH_WORDS if name == WEB_SEARCH else function.get('description') or ''}"
 
 
-def _call(tool: Mapping[str, Any], prompt: str, place: int) -> ToolCall:
-    name = tool["function"]["name"]
-    if name == WEB_SEARCH:
+def _arguments(tool: Mapping[str, Any], hints: Sequence[str], prompt: str) -> Iterator[str]:
+    """The arguments of the calls of one tool, as JSON: one call for each hint."""
+    if tool["function"]["name"] == WEB_SEARCH:
         found = {"search_result": {"search_id": brain.digest(prompt).hex()[:16]}}
-        arguments = {**found, "usage": {"total_tokens": 1000 + brain.count_tokens(prompt)}}
-    else:
-        made = sample(tool["function"].get("parameters"), brain.keyword(prompt))
-        arguments = made if isinstance(made, dict) else {}
-    return ToolCall(f"{name}:{place}", name, _json(arguments), tool.get("type") or "function")
+        yield _json({**found, "usage": {"total_tokens": 1000 + brain.count_tokens(prompt)}})
+        return
+    for hint in hints:
+        made = sample(tool["function"].get("parameters"), hint)
+        yield _json(made if isinstance(made, dict) else {})
 
 
 def _stopped(payload: Mapping[str, Any], text: str) -> str:
     stop = payload.get("stop") or ()
-    places = [text.find(word) for word in ([stop] if isinstance(stop, str) else stop) if word]
+    places = [text.find(word) for word in ([stop] if isinstance(stop, str) else stop)]
     return text[: min((place for place in places if place >= 0), default=len(text))]
 
 
 def _limited(payload: Mapping[str, Any], model: Model, whole: Answer) -> Answer:
     """Spend the budget on reasoning first, then text, then calls, as the API does."""
     finish = "tool_calls" if whole.tool_calls else "stop"
-    budget = payload.get("max_completion_tokens") or payload.get("max_tokens") or model.default_output_tokens
+    budget = payload.get("max_completion_tokens") or payload.get("max_tokens")
+    if budget is None:
+        budget = min(model.default_output_tokens, model.context_window - prompt_tokens(payload)[0])
     if whole.completion_tokens() <= budget:
         return msgspec.structs.replace(whole, finish_reason=finish)
     reasoning = None if whole.reasoning is None else brain.clip(whole.reasoning, budget)

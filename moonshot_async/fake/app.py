@@ -1,62 +1,76 @@
 """The service itself: `Request` in, `Response` out, with the API's routes, headers and refusals.
 
-No I/O, no task of its own and no event loop: it runs under whatever awaits it, in memory or behind `server.py`.
+It runs under whatever awaits it, in memory or behind `server.py`, with no task of its own: what takes time (batches,
+limits) is worked out from the clock when somebody asks. Each section of the API is an object with its own state.
 """
 
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote
+from collections.abc import Awaitable, Callable, Collection
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
-from moonshot_async.catalog import CATALOG, Catalog, Model
-from moonshot_async.fake import rules, shapes
-from moonshot_async.fake.answers import Answer, answer
-from moonshot_async.fake.bodies import PacedBody, Sleep
-from moonshot_async.fake.faults import CHAT_PATH, JSON_TYPE, Disconnect, Script, StreamFault, failure
+from moonshot_async.catalog import CATALOG, Catalog, Tier
+from moonshot_async.fake.account import HEADERS, Account, Keys
+from moonshot_async.fake.batches import Batches
+from moonshot_async.fake.blobs import Blob
+from moonshot_async.fake.bodies import Sleep
+from moonshot_async.fake.chat import Chat, Writer
+from moonshot_async.fake.failures import failure
+from moonshot_async.fake.faults import CHAT_PATH, Disconnect, Script
+from moonshot_async.fake.files import ENVELOPE_BYTES, FILES_PATH, Files
+from moonshot_async.fake.formulas import Formulas
+from moonshot_async.fake.jobs import BatchTimes
+from moonshot_async.fake.limits import Limiter
+from moonshot_async.fake.models import Models
+from moonshot_async.fake.records import Clock, Records
+from moonshot_async.fake.routes import Call, Route, Router
 from moonshot_async.fake.rules import RefusedError
-from moonshot_async.fake.samples import UnusableSchemaError
+from moonshot_async.fake.signatures import Signatures
+from moonshot_async.fake.tools import Tools
 from moonshot_async.wire import Headers, Request, Response
 
 if TYPE_CHECKING:
     from moonshot_async.fake.server import FakeServer
 
-MAX_BODY_BYTES: Final = 100 * 1024 * 1024
+_MIB: Final = 1024 * 1024
+MAX_BODY_BYTES: Final = 100 * _MIB
 
-_MODELS_PATH: Final = "/v1/models"
-_ACCOUNT: Final = (
-    ("Msh-Org-Id", "org-fake"),
-    ("Msh-Uid", "uid-fake"),
-    ("Msh-Project-Id", "proj-fake"),
-    ("Msh-Gid", "gid-fake"),
-)
 
-Handler = Callable[[Request, str], Response]
+class _Store(Protocol):
+    def clear(self) -> None: ...
 
 
 class FakeMoonshot(Script):
     """The Moonshot API, embedded: an app to call in memory, or to `serve()` over HTTP.
 
     It answers chat requests with text that depends on the prompt alone, calls tools whose words the prompt shares,
-    obeys JSON schemas, and refuses what the service refuses. Scripted outcomes (`reply`, `fail`, `cut_stream`, ...)
-    come first.
+    obeys JSON schemas, and refuses what the service refuses. It keeps files, works through batches, counts what
+    everything costs, and holds the limits of a tier if it is given one. Scripted outcomes (`reply`, `fail`,
+    `cut_stream`, ...) come first.
 
     Args:
         api_keys: the keys that are valid; None for any that begins with "sk-".
         legacy_models: serve retired models too.
         latency: seconds before the head of every answer; may be set at any time.
         chunk_latency: seconds before each chunk of a stream; may be set at any time.
-        catalog: which models there are.
+        catalog: which models there are, and what everything costs.
         sleep: how to wait; `anyio.sleep` unless given.
-        clock: the time for `created`, in Unix seconds.
+        clock: the time, in Unix seconds; `advance` puts it forward.
         seed: another one gives other answers.
         max_recorded: how many requests `requests` keeps, the newest.
         max_body_bytes: a longer request is a 413.
+        limits: those of an account of this tier, over all keys; None for none.
+        balance: the cash of the account. At nothing it gets 429s of type `exceeded_current_quota_error`.
+        vouchers: money that was given to it, and is spent first.
+        currency: of the balance and of prices, "USD" or "CNY".
+        batch_times: how long a batch stays in each state; two seconds in all unless given.
+        processing_seconds: how long an uploaded file is processed before its content can be read.
+        max_file_bytes, max_files, max_total_file_bytes: what may be uploaded.
 
     Attributes:
-        requests: what was received, in order.
+        account: what the account has left: `account.cash`, `account.vouchers` (may be set) and `account.available`.
     """
 
     def __init__(
@@ -72,6 +86,15 @@ class FakeMoonshot(Script):
         seed: int = 0,
         max_recorded: int = 1000,
         max_body_bytes: int = MAX_BODY_BYTES,
+        limits: Tier | None = None,
+        balance: Decimal | int | str = 1_000_000,
+        vouchers: Decimal | int | str = 0,
+        currency: Literal["USD", "CNY", "usd", "cny"] = "USD",
+        batch_times: BatchTimes | None = None,
+        processing_seconds: float = 0.0,
+        max_file_bytes: int = 100 * _MIB,
+        max_files: int = 1000,
+        max_total_file_bytes: int = 10 * 1024 * _MIB,
     ) -> None:
         super().__init__()
         self.latency = latency
@@ -79,21 +102,60 @@ class FakeMoonshot(Script):
         self.catalog = catalog
         self.legacy_models = legacy_models
         self.max_body_bytes = max_body_bytes
-        self._api_keys = None if api_keys is None else frozenset(api_keys)
+        self._keys = Keys(api_keys)
         self._sleep = sleep or _sleep
-        self._clock = clock
-        self._seed = seed
-        self._recorded: deque[Request] = deque(maxlen=max_recorded)
-        self._count = 0
-        self._routes: Mapping[str, tuple[str, Handler]] = {
-            CHAT_PATH: ("POST", self._chat),
-            _MODELS_PATH: ("GET", self._models),
-        }
+        self._clock = Clock(clock)
+        self._records = Records(max_recorded)
+        self.account = Account(
+            balance, vouchers, currency="cny" if currency.lower() == "cny" else "usd", catalog=catalog
+        )
+        files = Files(
+            self._clock,
+            max_body_bytes=max_body_bytes,
+            max_file_bytes=max_file_bytes,
+            max_files=max_files,
+            max_total_bytes=max_total_file_bytes,
+            processing_seconds=processing_seconds,
+        )
+        limiter = None if limits is None else Limiter(limits, self._clock)
+        writer = Writer(catalog, legacy_models, files.purpose_of, self._clock, seed)
+        batches = Batches(self._clock, writer, files, self.account, batch_times or BatchTimes())
+        formulas = Formulas(self._clock, self.account)
+        self._router = Router(self._routes(writer, limiter, files, batches, formulas, seed))
+        # Everything that `reset` has to clear.
+        self._stores: list[_Store] = [self._queue, self._records, self.account, files, batches, formulas]
+        if limiter is not None:
+            self._stores.append(limiter)
+
+    def _routes(
+        self, writer: Writer, limiter: Limiter | None, files: Files, batches: Batches, formulas: Formulas, seed: int
+    ) -> list[Route]:
+        signatures = Signatures(self._clock, str(seed))
+        chat = Chat(
+            writer,
+            self.account,
+            limiter,
+            signatures,
+            scripted=self._scripted_answer,
+            pace=lambda: self.chunk_latency,
+            sleep=self._sleep,
+        )
+        # What batches bring about shows in files and in the balance.
+        aware = [
+            msgspec.structs.replace(route, handler=batches.settled(route.handler))
+            for route in (*files.routes(), *self.account.routes())
+        ]
+        others = (chat, Models(writer), batches, Tools(self.account), formulas, signatures)
+        return [*aware, *(route for section in others for route in section.routes())]
 
     @property
     def requests(self) -> list[Request]:
-        """The requests received, oldest first."""
-        return list(self._recorded)
+        """The requests received, oldest first.
+
+        Bodies of more than 1 MiB are not kept: `body` is their first 64 KiB then, and the header `Content-Length` says
+        how long they were.
+        """
+        return self._records.all()
 
     @property
     def last_request(self) -> Request:
@@ -102,14 +164,20 @@ class FakeMoonshot(Script):
         Raises:
             LookupError: there was none yet.
         """
-        if not self._recorded:
-            raise LookupError("the fake has received no request")
-        return self._recorded[-1]
+        return self._records.last()
+
+    def advance(self, seconds: float) -> None:
+        """Put the fake's clock forward: batches go on, limits relax. Nothing is slept.
+
+        Raises:
+            ValueError: `seconds` is negative: time only goes forward.
+        """
+        self._clock.advance(seconds)
 
     def reset(self) -> None:
-        """Forget the script and the records."""
-        self._queue.clear()
-        self._recorded.clear()
+        """Forget the script, the records and all state: files, batches, money spent, limits used. Time goes on."""
+        for store in self._stores:
+            store.clear()
 
     def serve(self, host: str = "127.0.0.1", port: int = 0) -> "FakeServer":
         """Serve over HTTP: `async with fake.serve() as base_url`, or `await server.start()` and `.aclose()`.
@@ -120,128 +188,119 @@ class FakeMoonshot(Script):
         """
         from moonshot_async.fake.server import FakeServer
 
-        return FakeServer(self, host, port, max_body_bytes=self.max_body_bytes)
+        return FakeServer(self, host, port, receiver=self)
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request.
 
         Raises:
+            ConnectionResetError: the script says `disconnect` or `reset_upload`.
+        """
+        if not isinstance(request.body, bytes):
+            request = request.replace(body=await request.read())
+        assert isinstance(request.body, bytes), "read above"
+        if self.reset_after(request) is not None:
+            self.record(request, len(request.body))
+            raise ConnectionResetError("the fake reset the connection")
+        return await self.answer(request, Blob(request.body))
+
+    async def answer(self, request: Request, body: Blob) -> Response:
+        """Answer one request whose body may be too large for memory; that of `request` may be its beginning.
+
+        Raises:
             ConnectionResetError: the script says `disconnect`.
         """
-        self._recorded.append(request)
-        self._count += 1
-        number = self._count
+        number = self.record(request, body.size)
         # Everything is settled before the first wait, so that concurrent requests take the script in their order.
-        try:
-            response = self._answer(request)
-        except RefusedError as refusal:
-            response = failure(refusal.status, type=refusal.type, message=refusal.message).response()
+        # Only what is large or slow (uploads, batches) is waited for here.
+        response = self._answer(request, body, number)
+        if response is not None and not isinstance(response, Response):
+            response = await response
         if self.latency > 0:
-            await self._sleep(self.latency)
+            await self._wait(response)
         if response is None:
             raise ConnectionResetError("the fake broke the connection off")
         response.request = request
         response.headers = _dressed(response.headers, number)
         return response
 
+    async def _wait(self, response: Response | None) -> None:
+        """Take as long as the service does; an answer that nobody waits for any more is closed."""
+        try:
+            await self._sleep(self.latency)
+        except BaseException:
+            if response is not None:
+                response.close()
+            raise
+
+    def reset_after(self, request: Request) -> int | None:
+        """After how many bytes of its body the connection of this request is to be reset, if the script says so."""
+        return self._scripted_reset(request.method, request.path.rstrip("/")) if self._queue else None
+
+    def body_limit(self, request: Request) -> int:
+        """How many bytes of the body are looked at; one more is a refusal."""
+        beside = ENVELOPE_BYTES if request.path.rstrip("/") == FILES_PATH else 0
+        return self.max_body_bytes + beside
+
+    def record(self, request: Request, body_bytes: int) -> int:
+        """Take note of a request, and number it; of a body of that size only the beginning may have to be kept."""
+        return self._records.add(request, body_bytes)
+
     def __repr__(self) -> str:
-        return f"<FakeMoonshot: {len(self._recorded)} requests recorded, {len(self._queue)} outcomes scripted>"
+        return f"<FakeMoonshot: {len(self._records)} requests recorded, {len(self._queue)} outcomes scripted>"
 
-    def _answer(self, request: Request) -> Response | None:
+    def _answer(self, request: Request, body: Blob, number: int) -> Response | Awaitable[Response] | None:
         path = request.path.rstrip("/")
-        method, handler = self._routes.get(path, ("GET", self._model))
-        if handler == self._model and not path.startswith(_MODELS_PATH + "/"):
-            raise RefusedError("The requested resource was not found", status=404, type="resource_not_found_error")
-        if request.method != method:
-            return failure(405, headers={"Allow": method}).response()
-        self._check_key(request.headers.get("Authorization", ""))
-        scripted = self._scripted_refusal(path, stream=bool(self._queue) and _streams(request))
-        if isinstance(scripted, Disconnect):
-            return None
-        if scripted is not None:
-            return scripted.response()
-        if len(request.body) > self.max_body_bytes:
-            return failure(413).response()
-        return handler(request, path)
-
-    def _check_key(self, authorization: str) -> None:
-        scheme, _, key = authorization.partition(" ")
-        key = key.strip()
-        if scheme.lower() != "bearer" or not key or (self._api_keys is None and not key.startswith("sk-")):
-            raise RefusedError("Invalid Authentication", status=401, type="invalid_authentication_error")
-        if self._api_keys is not None and key not in self._api_keys:
-            raise RefusedError("Incorrect API key provided", status=401, type="incorrect_api_key_error")
-
-    def _models(self, request: Request, path: str) -> Response:
-        served = self.catalog.models if self.legacy_models else self.catalog.current_ids()
-        return _json({"object": "list", "data": [_described(self.catalog.models[id]) for id in served]})
-
-    def _model(self, request: Request, path: str) -> Response:
-        id = unquote(path.removeprefix(_MODELS_PATH + "/"))
-        return _json(_described(rules.find_model(id, self.catalog, legacy_models=self.legacy_models)))
-
-    def _chat(self, request: Request, path: str) -> Response:
+        found = self._router.find(path)
+        if found is None:
+            return failure(404).response()
+        methods, values = found
+        route = methods.get(request.method)
+        if route is None:
+            return failure(405, headers={"Allow": ", ".join(sorted(methods))}).response()
         try:
-            payload = msgspec.json.decode(request.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise RefusedError("Invalid request: the body is not valid JSON") from None
-        model = rules.check_chat(payload, self.catalog, legacy_models=self.legacy_models)
-        stream = bool(payload.get("stream"))
-        scripted = self._scripted_answer(path, stream=stream)
-        try:
-            choices = self._choices(payload, model, scripted)
-        except UnusableSchemaError as error:
-            raise RefusedError(f"Invalid request: {error}") from None
-        usage = shapes.usage_of(payload, model, choices)
-        head = {"id": f"chatcmpl-{self._count:012d}", "created": int(self._clock()), "model": payload["model"]}
-        if not stream:
-            return _json(shapes.completion(head, choices, usage))
-        include_usage = bool((payload.get("stream_options") or {}).get("include_usage"))
-        frames = shapes.chunks(head, choices, usage, include_usage=include_usage)
-        frames = scripted.wrap(frames) if isinstance(scripted, StreamFault) else _done(frames)
-        body = PacedBody(frames, lambda: self.chunk_latency, self._sleep)
-        return Response(200, [("Content-Type", "text/event-stream")], body)
-
-    def _choices(self, payload: Mapping[str, Any], model: Model, scripted: Answer | StreamFault | None) -> list[Answer]:
-        if isinstance(scripted, Answer):
-            return [scripted] * (payload.get("n") or 1)
-        return [answer(payload, model, seed=self._seed, index=index) for index in range(payload.get("n") or 1)]
+            self._keys.check(request.headers.get("Authorization", ""))
+            scripted = self._scripted_refusal(request.method, path, stream=bool(self._queue) and _streams(path, body))
+            if isinstance(scripted, Disconnect):
+                return None
+            if scripted is not None:
+                answer: Response | Awaitable[Response] = scripted.response()
+            elif body.size > self.max_body_bytes and path != FILES_PATH:
+                answer = failure(413).response()
+            else:
+                answer = route.handler(Call(request, number, values, body))
+        except RefusedError as refusal:
+            answer = _refusal(refusal)
+        if isinstance(answer, Response):
+            return answer if route.finish is None else route.finish(request, number, answer)
+        return _awaited(answer)
 
 
-def _done(frames: Iterator[bytes]) -> Iterator[bytes]:
-    yield from frames
-    yield shapes.DONE
-
-
-def _streams(request: Request) -> bool:
+async def _awaited(answer: Awaitable[Response]) -> Response:
     try:
-        payload = msgspec.json.decode(request.body)
+        return await answer
+    except RefusedError as refusal:
+        return _refusal(refusal)
+
+
+def _refusal(refusal: RefusedError) -> Response:
+    return failure(refusal.status, type=refusal.type, message=refusal.message).response()
+
+
+def _streams(path: str, body: Blob) -> bool:
+    if path != CHAT_PATH:
+        return False
+    try:
+        payload = msgspec.json.decode(body.read())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return isinstance(payload, dict) and bool(payload.get("stream"))
 
 
-def _json(value: Any) -> Response:
-    return Response(200, [("Content-Type", JSON_TYPE)], msgspec.json.encode(value))
-
-
-def _described(model: Model) -> dict[str, Any]:
-    return {
-        "id": model.id,
-        "object": "model",
-        "created": model.created,
-        "owned_by": "moonshot",
-        "context_length": model.context_window,
-        "supports_image_in": "image" in model.modalities,
-        "supports_video_in": "video" in model.modalities,
-        "supports_reasoning": model.thinking != "never",
-    }
-
-
 def _dressed(headers: Headers, number: int) -> Headers:
     """Add what every answer carries; scripted headers of the same name stay as they are."""
     standard = (("Msh-Request-Id", f"fake-request-{number:06d}"), ("x-msh-trace-id", f"fake-trace-{number:06d}"))
-    return Headers([*headers.multi_items(), *(item for item in (*standard, *_ACCOUNT) if item[0] not in headers)])
+    return Headers([*headers.multi_items(), *(item for item in (*standard, *HEADERS) if item[0] not in headers)])
 
 
 def _sleep(seconds: float) -> Awaitable[None]:

@@ -17,6 +17,8 @@ _WORD: Final = re.compile(r"[^\W_]+")
 # Chinese and Japanese have no spaces to split at: two characters make a token there.
 _TOKEN: Final = re.compile(r"\s*(?:[\u2e80-\u9fff\uf900-\uffef]{1,2}|[^\s\u2e80-\u9fff\uf900-\uffef]{1,12})|\s+")
 _HAN: Final = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
+_NAME: Final = r"[A-Z][^\W_]+(?: [A-Z][^\W_]+)*"
+_NAMES: Final = re.compile(rf"\b({_NAME}(?:, {_NAME})*),? (?:and|or|&) ({_NAME})")
 
 _OPENINGS: Final = (
     "You wrote “{quote}”, so let us start there.",
@@ -91,6 +93,13 @@ def keyword(prompt: str) -> str:
     return names[-1] if names else max(words, key=len, default="text")
 
 
+def keywords(prompt: str) -> list[str]:
+    """What calls may be about, one each: the names of the first "A, B and C" after the first word, else the keyword."""
+    _, _, rest = prompt.lstrip().partition(" ")
+    listed = _NAMES.search(rest)
+    return [*listed[1].split(", "), listed[2]] if listed else [keyword(prompt)]
+
+
 def words_of(text: str) -> set[str]:
     """The words of a text, to compare: case folded, camelCase and snake_case split, Chinese in pairs of characters."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)
@@ -105,15 +114,20 @@ def words_of(text: str) -> set[str]:
 
 def pieces(text: str) -> list[str]:
     """Split a text into what a stream sends one by one: one to three tokens each; joined they are the text again."""
-    tokens = _TOKEN.findall(text)
+    parts = tokens(text)
     sizes = digest(text)
     cut: list[str] = []
     place = 0
-    while place < len(tokens):
+    while place < len(parts):
         size = 1 + sizes[len(cut) % len(sizes)] % 3
-        cut.append("".join(tokens[place : place + size]))
+        cut.append("".join(parts[place : place + size]))
         place += size
     return cut
+
+
+def tokens(text: str) -> list[str]:
+    """Split a text where a tokenizer might; joined they are the text again."""
+    return _TOKEN.findall(text)
 
 
 def count_tokens(text: str) -> int:

@@ -1,6 +1,5 @@
 """The script of the fake: what the next requests get instead of, or on top of, an ordinary answer."""
 
-import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,72 +9,23 @@ import msgspec
 
 from moonshot_async.fake import bodies
 from moonshot_async.fake.answers import WEB_SEARCH, Answer, ToolCall
+from moonshot_async.fake.failures import Failure, failure, tool_failure
 from moonshot_async.fake.shapes import frame
-from moonshot_async.wire import Response
 
 CHAT_PATH: Final = "/v1/chat/completions"
-JSON_TYPE: Final = "application/json; charset=utf-8"
+TOOLS_PATH: Final = "/v1/tools/"
 
 Wrap = Callable[[Iterator[bytes]], Iterator[bytes]]
 
-_GATEWAY_PAGE: Final = (
-    b"<html>\r\n<head><title>504 Gateway Time-out</title></head>\r\n"
-    b"<body>\r\n<center><h1>504 Gateway Time-out</h1></center>\r\n</body>\r\n</html>\r\n"
-)
-_TYPE_OF_STATUS: Final = {
-    400: "invalid_request_error",
-    401: "invalid_authentication_error",
-    403: "permission_denied_error",
-    404: "resource_not_found_error",
-    405: "invalid_request_error",
-    408: "request_timeout_error",
-    409: "conflict_error",
-    413: "invalid_request_error",
-    429: "rate_limit_reached_error",
-    499: "client_closed_request",
-    503: "server_unavailable",
-}
-_MESSAGE_OF_TYPE: Final = {
-    "content_filter": "The request was rejected because it was considered high risk",
-    "invalid_authentication_error": "Invalid Authentication",
-    "incorrect_api_key_error": "Incorrect API key provided",
-    "permission_denied_error": "The API you are accessing is not open",
-    "resource_not_found_error": "The requested resource was not found",
-    "conflict_error": "The resource was changed by another request",
-    "engine_overloaded_error": "The engine is currently overloaded, please try again later",
-    "rate_limit_reached_error": (
-        "Your account org request reached organization max RPM: 3, please try again after 1 seconds"
-    ),
-    "exceeded_current_quota_error": (
-        "Your account org is suspended due to insufficient balance, please recharge your account or check your plan "
-        "and billing details"
-    ),
-    "server_unavailable": "The service is temporarily unavailable",
-    "unexpected_output": "The model returned an unexpected output",
-}
-_MESSAGE_OF_STATUS: Final = {
-    400: "Invalid request: the request could not be understood",
-    405: "Method not allowed",
-    408: "The request timed out",
-    413: "Request exceeds the maximum size",
-    499: "The client closed the request",
-}
-_ANY_MESSAGE: Final = "The server had an error while processing your request"
-
-
-class Failure(msgspec.Struct, frozen=True):
-    """An error answer."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-    def response(self) -> Response:
-        return Response(self.status, self.headers, self.body)
-
 
 class Disconnect(msgspec.Struct, frozen=True):
-    """No answer at all."""
+    """No answer at all.
+
+    Attributes:
+        after_bytes: how much of the body of the request is read first; None for all of it.
+    """
+
+    after_bytes: int | None = None
 
 
 class StreamFault(msgspec.Struct, frozen=True):
@@ -90,10 +40,13 @@ Outcome = Answer | Failure | Disconnect | StreamFault
 class _Queued(msgspec.Struct, eq=False):
     outcome: Outcome
     path: str
+    method: str | None
     left: float
 
-    def fits(self, path: str, stream: bool) -> bool:
-        return path == self.path and (stream or not isinstance(self.outcome, StreamFault))
+    def fits(self, method: str, path: str, stream: bool) -> bool:
+        if self.method not in (None, method) or (isinstance(self.outcome, StreamFault) and not stream):
+            return False
+        return path.startswith(self.path[:-1]) if self.path.endswith("*") else path == self.path
 
 
 class Script:
@@ -151,6 +104,7 @@ class Script:
         body: bytes | str | Mapping[str, Any] | None = None,
         times: int | None = 1,
         path: str | None = None,
+        method: str | None = None,
     ) -> None:
         """Answer the next request with an error, as the API words it.
 
@@ -161,16 +115,32 @@ class Script:
             headers: more of them; they win.
             body: sent instead of the `error` object.
             times: how many requests get this; None for all of them.
-            path: which path fails, for example "/v1/models"; chat completions unless given.
+            path: which path fails, for example "/files" or "/files/file-1/content"; an asterisk at the end stands for
+                any rest: "/files/*". Chat completions unless given.
+            method: which method fails, where a path has several; any unless given.
         """
+        path = _full(path)
         more = dict(headers or {})
         if retry_after is not None:
             more["Retry-After"] = str(retry_after)
-        self._add(failure(status, type=type, message=message, headers=more, body=body), path, times)
+        made = tool_failure if path.startswith(TOOLS_PATH) else failure
+        self._add(made(status, type=type, message=message, headers=more, body=body), path, times, method)
 
-    def disconnect(self, *, times: int | None = 1, path: str | None = None) -> None:
-        """Break the connection off instead of answering the next request."""
-        self._add(Disconnect(), path, times)
+    def disconnect(self, *, times: int | None = 1, path: str | None = None, method: str | None = None) -> None:
+        """Break the connection off instead of answering the next request; `path` and `method` as in `fail`."""
+        self._add(Disconnect(), path, times, method)
+
+    def reset_upload(self, after_bytes: int = 0, *, times: int | None = 1, path: str | None = "/files") -> None:
+        """Reset the connection once `after_bytes` of the body of the next upload have come in.
+
+        Over HTTP the client is still sending then. In memory, where a body comes at once, it is a `disconnect`.
+
+        Args:
+            after_bytes: 0 for as soon as the head has come in.
+            times: how many uploads get this; None for all of them.
+            path: as in `fail`; uploads of files unless given.
+        """
+        self._add(Disconnect(after_bytes), path, times, "POST")
 
     def cut_stream(self, after_chunks: int = 3, *, clean: bool = False, times: int | None = 1) -> None:
         """End the next stream after `after_chunks` chunks, without `[DONE]`.
@@ -200,30 +170,36 @@ class Script:
         silence = bodies.SILENCE
         self._add(StreamFault(lambda frames: bodies.followed(frames, after_chunks, silence)), None, times)
 
-    def _add(self, outcome: Outcome, path: str | None, times: int | None) -> None:
-        path = CHAT_PATH if path is None else "/" + path.strip("/")
-        if not path.startswith("/v1/"):
-            path = "/v1" + path
-        self._queue.append(_Queued(outcome, path, math.inf if times is None else times))
+    def _add(self, outcome: Outcome, path: str | None, times: int | None, method: str | None = None) -> None:
+        method = None if method is None else method.upper()
+        self._queue.append(_Queued(outcome, _full(path), method, math.inf if times is None else times))
 
-    def _scripted_refusal(self, path: str, *, stream: bool) -> Failure | Disconnect | None:
+    def _scripted_reset(self, method: str, path: str) -> int | None:
+        """After how many bytes of its body the connection of this request is to be reset, if it is."""
+        queued = self._first(method, path, False)
+        if queued is None or not isinstance(queued.outcome, Disconnect) or queued.outcome.after_bytes is None:
+            return None
+        self._use(queued)
+        return queued.outcome.after_bytes
+
+    def _scripted_refusal(self, method: str, path: str, *, stream: bool) -> Failure | Disconnect | None:
         """Take the next outcome if it comes before the service looks at the request."""
-        queued = self._first(path, stream)
+        queued = self._first(method, path, stream)
         if queued is None or not isinstance(queued.outcome, (Failure, Disconnect)):
             return None
         self._use(queued)
         return queued.outcome
 
-    def _scripted_answer(self, path: str, *, stream: bool) -> Answer | StreamFault | None:
+    def _scripted_answer(self, path: str, stream: bool) -> Answer | StreamFault | None:
         """Take the next outcome for a request that is in order."""
-        queued = self._first(path, stream)
+        queued = self._first("POST", path, stream)
         if queued is None or not isinstance(queued.outcome, (Answer, StreamFault)):
             return None
         self._use(queued)
         return queued.outcome
 
-    def _first(self, path: str, stream: bool) -> _Queued | None:
-        return next((queued for queued in self._queue if queued.fits(path, stream)), None)
+    def _first(self, method: str, path: str, stream: bool) -> _Queued | None:
+        return next((queued for queued in self._queue if queued.fits(method, path, stream)), None)
 
     def _use(self, queued: _Queued) -> None:
         queued.left -= 1
@@ -231,38 +207,10 @@ class Script:
             self._queue.remove(queued)
 
 
-def failure(
-    status: int,
-    *,
-    type: str | None = None,
-    message: str | None = None,
-    headers: Mapping[str, str] | None = None,
-    body: bytes | str | Mapping[str, Any] | None = None,
-) -> Failure:
-    """Put an error answer together, with the documented text for what is not given."""
-    if body is None:
-        body = _error_body(status, type, message)
-    content = json.dumps(body, ensure_ascii=False).encode() if isinstance(body, Mapping) else body
-    content = content.encode() if isinstance(content, str) else content
-    if isinstance(body, Mapping):
-        kind = JSON_TYPE
-    else:
-        kind = "text/html" if content.lstrip().startswith(b"<") else "text/plain; charset=utf-8"
-    given = {name.lower() for name in headers or {}}
-    start = [] if "content-type" in given else [("Content-Type", kind)]
-    return Failure(status, (*start, *(headers or {}).items()), content)
-
-
-def _error_body(status: int, type: str | None, message: str | None) -> bytes | Mapping[str, Any]:
-    if type is None and message is None:
-        if status in (502, 529):
-            return b""
-        if status == 504:
-            return _GATEWAY_PAGE
-    kind = type or _TYPE_OF_STATUS.get(status) or ("server_error" if status >= 500 else "invalid_request_error")
-    if message is None:
-        message = _MESSAGE_OF_TYPE.get(kind) or _MESSAGE_OF_STATUS.get(status) or _ANY_MESSAGE
-    return {"error": {"type": kind, "message": message}}
+def _full(path: str | None) -> str:
+    """The path as it comes in."""
+    path = CHAT_PATH if path is None else "/" + path.strip("/")
+    return path if path.startswith("/v1/") else "/v1" + path
 
 
 def _call(call: Mapping[str, Any], place: int) -> ToolCall:

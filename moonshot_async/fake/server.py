@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import web
+from anyio import to_thread
+from anyio.lowlevel import checkpoint
 from multidict import CIMultiDict
 
-from moonshot_async.fake.app import MAX_BODY_BYTES
+from moonshot_async.fake.blobs import LARGE, Blob, PiecesBody, Spool
 from moonshot_async.wire import Headers, Request, Response
 
 App = Callable[[Request], Awaitable[Response]]
@@ -16,7 +18,30 @@ App = Callable[[Request], Awaitable[Response]]
 _GRACE: Final = 0.05
 # How many connections may wait to be accepted; beyond it the system lets clients try again after a second.
 _BACKLOG: Final = 1024
+_MAX_BODY_BYTES: Final = 100 * 1024 * 1024
+# How much of a large body its request holds.
+_BEGINNING: Final = 64 * 1024
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection"})
+
+
+class Receiver(Protocol):
+    """An app that takes large bodies as they are, without a copy of them in memory."""
+
+    def body_limit(self, request: Request) -> int:
+        """How many bytes of the body it looks at."""
+        ...
+
+    def reset_after(self, request: Request) -> int | None:
+        """After how many bytes of the body the connection is to be reset; None for not at all."""
+        ...
+
+    def record(self, request: Request, body_bytes: int) -> int:
+        """Take note of a request that it will not be asked to answer."""
+        ...
+
+    async def answer(self, request: Request, body: Blob) -> Response:
+        """Answer; the body of `request` is the beginning of `body`."""
+        ...
 
 
 class FakeServer:
@@ -30,12 +55,20 @@ class FakeServer:
         host: where to listen.
         port: 0 for any free one.
         max_body_bytes: the app gets no more than one byte beyond this of any request.
+        receiver: gets the requests instead of `app`, and says by itself how much of them it wants.
     """
 
     def __init__(
-        self, app: App, host: str = "127.0.0.1", port: int = 0, *, max_body_bytes: int = MAX_BODY_BYTES
+        self,
+        app: App,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        max_body_bytes: int = _MAX_BODY_BYTES,
+        receiver: Receiver | None = None,
     ) -> None:
         self._app = app
+        self._receiver = receiver
         self._host = host
         self._port = port
         self._max_body_bytes = max_body_bytes
@@ -56,6 +89,8 @@ class FakeServer:
     async def start(self) -> str:
         """Listen, and return the base URL. A server that runs already stays as it is."""
         if self._url is None:
+            # Loads what waiting needs now, and not while an upload comes in.
+            await checkpoint()
             server = web.Server(self._handle, handler_cancellation=True, access_log=None)
             runner = web.ServerRunner(server, shutdown_timeout=_GRACE)
             await runner.setup()
@@ -88,10 +123,12 @@ class FakeServer:
         assert transport is not None, "a handler is cancelled once its connection is lost"
         answer: web.StreamResponse = web.Response(status=503)
         try:
-            response = await self._app(await self._received(incoming))
+            response = await self._answered(incoming)
             try:
                 headers = _headers(response)
-                if not headers.get("Content-Type", "").startswith("text/event-stream"):
+                is_stream = headers.get("Content-Type", "").startswith("text/event-stream")
+                # What is made while it is read (a large file, the results of a batch) is not gathered first.
+                if not is_stream and not isinstance(response.body, PiecesBody):
                     return web.Response(status=response.status, headers=headers, body=await response.read())
                 answer = web.StreamResponse(status=response.status, headers=headers)
                 # No chunk waits for the next one, and a slow reader slows the body down.
@@ -107,19 +144,32 @@ class FakeServer:
             transport.abort()
         return answer
 
-    async def _received(self, incoming: web.BaseRequest) -> Request:
+    async def _answered(self, incoming: web.BaseRequest) -> Response:
         if incoming.headers.get("Expect", "").lower() == "100-continue":
             await incoming.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = bytearray()
-        while len(body) <= self._max_body_bytes and (piece := await incoming.content.readany()):
-            body += piece
         host = incoming.headers.get("Host", self.url.split("/")[2])
-        return Request(
-            incoming.method,
-            f"http://{host}{incoming.raw_path}",
-            Headers(tuple(incoming.headers.items())),
-            bytes(body[: self._max_body_bytes + 1]),
-        )
+        url = f"http://{host}{incoming.raw_path}"
+        request = Request(incoming.method, url, Headers(tuple(incoming.headers.items())))
+        if self._receiver is None:
+            body = await _read(incoming, self._max_body_bytes + 1)
+            return await self._app(request.replace(body=body.read()))
+        after = self._receiver.reset_after(request)
+        if after is not None:
+            body = await _read(incoming, after) if after else Blob()
+            self._receiver.record(request.replace(body=body.read(0, _BEGINNING)), body.size)
+            raise ConnectionResetError("the fake reset the connection")
+        body = await _read(incoming, self._receiver.body_limit(request) + 1)
+        beginning = body.read(0, _BEGINNING if body.is_large else None)
+        return await self._receiver.answer(request.replace(body=beginning), body)
+
+
+async def _read(incoming: web.BaseRequest, limit: int) -> Blob:
+    """The body, or the beginning of it; a large one comes to lie on disk while it is read."""
+    spool = Spool()
+    while spool.size < limit and (piece := await incoming.content.readany()):
+        if spool.write(piece[: limit - spool.size]):
+            await to_thread.run_sync(spool.flush)
+    return await to_thread.run_sync(spool.blob) if spool.size > LARGE else spool.blob()
 
 
 def _headers(response: Response) -> CIMultiDict[str]:

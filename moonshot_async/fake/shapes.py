@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from moonshot_async.catalog import Model
-from moonshot_async.fake import answers, brain
+from moonshot_async.fake import answers, brain, logprobs
 from moonshot_async.fake.answers import Answer, ToolCall
 
 DONE: Final = b"data: [DONE]\n\n"
@@ -25,7 +25,7 @@ def completion(head: Mapping[str, Any], choices: Sequence[Answer], usage: Mappin
         "created": head["created"],
         "model": head["model"],
         "choices": [
-            {"index": index, "message": _message(choice), "finish_reason": choice.finish_reason}
+            {"index": index, "message": _message(choice), **_logprobs(choice), "finish_reason": choice.finish_reason}
             for index, choice in enumerate(choices)
         ],
         "usage": usage,
@@ -44,8 +44,9 @@ def chunks(
     }
     nothing: _Object = {"usage": None} if include_usage else {}
     for index, choice in enumerate(choices):
-        for delta in _deltas(choice):
-            yield frame({**opening, "choices": [{"index": index, "delta": delta, "finish_reason": None}], **nothing})
+        for delta, more in _deltas(choice):
+            piece = {"index": index, "delta": delta, **more, "finish_reason": None}
+            yield frame({**opening, "choices": [piece], **nothing})
         last = {"index": index, "delta": {}, "finish_reason": choice.finish_reason, "usage": usage}
         yield frame({**opening, "choices": [last], **nothing})
     if include_usage:
@@ -91,15 +92,30 @@ def _call(call: ToolCall, arguments: str) -> _Object:
     return {"id": call.id, "type": call.type, "function": {"name": call.name, "arguments": arguments}}
 
 
-def _deltas(choice: Answer) -> Iterator[_Object]:
-    yield {"role": "assistant", "content": ""}
+def _logprobs(choice: Answer) -> _Object:
+    """The log probabilities of a whole text, where they were asked for."""
+    if choice.top_logprobs is None:
+        return {}
+    described = logprobs.entries(choice.text_pieces(), choice.top_logprobs)
+    return {"logprobs": {"content": [entry for piece in described for entry in piece]}}
+
+
+def _deltas(choice: Answer) -> Iterator[tuple[_Object, _Object]]:
+    """What each chunk brings, and what stands beside it."""
+    asked = choice.top_logprobs is not None
+    beside: _Object = {"logprobs": None} if asked else {}
+    yield {"role": "assistant", "content": ""}, beside
     if choice.reasoning is not None:
         # An empty reasoning is sent: a replayed message must carry the field.
         for piece in brain.pieces(choice.reasoning) or [""]:
-            yield {"reasoning_content": piece}
-    for piece in brain.pieces(choice.text) if choice.pieces is None else choice.pieces:
-        yield {"content": piece}
+            yield {"reasoning_content": piece}, beside
+    pieces = choice.text_pieces()
+    described = (
+        logprobs.entries(pieces, choice.top_logprobs) if choice.top_logprobs is not None else [None] * len(pieces)
+    )
+    for piece, entries in zip(pieces, described, strict=True):
+        yield {"content": piece}, {"logprobs": {"content": entries}} if asked else beside
     for index, call in enumerate(choice.tool_calls):
-        yield {"tool_calls": [{"index": index, **_call(call, "")}]}
+        yield {"tool_calls": [{"index": index, **_call(call, "")}]}, beside
         for piece in brain.pieces(call.arguments):
-            yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
+            yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}, beside

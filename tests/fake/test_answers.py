@@ -23,6 +23,10 @@ CLOCK = {
 }
 
 
+PLACE = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+SEARCH = {"type": "builtin_function", "function": {"name": "$web_search"}}
+
+
 def said(completion: Any) -> Any:
     return completion["choices"][0]["message"]
 
@@ -98,6 +102,14 @@ async def test_less_effort_means_less_reasoning(ask: Any) -> None:
     assert lengths[0] < lengths[1] < lengths[2] == lengths[3]
 
 
+async def test_the_effort_may_also_stand_in_a_thinking_object(ask: Any) -> None:
+    plain = said(await ask(reasoning_effort="low"))["reasoning_content"]
+    inside = said(await ask(thinking={"type": "enabled", "effort": "low"}))["reasoning_content"]
+    both = said(await ask(thinking={"type": "enabled", "effort": "high"}, reasoning_effort="low"))["reasoning_content"]
+
+    assert plain == inside == both
+
+
 async def test_a_budget_cuts_the_reasoning_before_the_answer(ask: Any) -> None:
     whole = await ask("Hi")
     reasoning, total = (
@@ -140,7 +152,7 @@ async def test_a_stop_sequence_ends_the_text_and_is_left_out(ask: Any) -> None:
     text = said(await ask("Hi"))["content"]
     word = text.split()[3]
 
-    for stop in (word, ["never said", text[text.index(word) :][:9], "", word]):
+    for stop in (word, ["never said", text[text.index(word) :][:9], word]):
         completion = await ask("Hi", stop=stop)
         assert said(completion)["content"] == text[: text.index(word)]
         assert completion["choices"][0]["finish_reason"] == "stop"
@@ -186,6 +198,29 @@ async def test_a_prompt_that_fits_two_tools_calls_both(ask: Any) -> None:
     completion = await ask("weather and clock in Oslo", tools=[CLOCK, WEATHER])
 
     assert [call["id"] for call in said(completion)["tool_calls"]] == ["readClock:0", "get_weather:1"]
+
+
+async def test_a_prompt_about_several_things_calls_a_tool_for_each(ask: Any) -> None:
+    completion = await ask("What is the temperature and the weather, says the clock?", tools=[CLOCK, WEATHER, SEARCH])
+
+    assert [call["id"] for call in said(completion)["tool_calls"]] == ["readClock:0", "get_weather:1"]
+
+
+async def test_a_prompt_that_lists_names_calls_a_tool_once_for_each(ask: Any) -> None:
+    two = said(await ask("Compare the weather in Oslo and New York", tools=[WEATHER]))["tool_calls"]
+    three = said(await ask("weather in Oslo, Bergen, or Rome", tools=[WEATHER], tool_choice="required"))["tool_calls"]
+
+    assert [json.loads(call["function"]["arguments"])["city"] for call in two] == ["Oslo", "New York"]
+    assert [call["id"] for call in two] == ["get_weather:0", "get_weather:1"]
+    assert [json.loads(call["function"]["arguments"])["city"] for call in three] == ["Oslo", "Bergen", "Rome"]
+
+
+async def test_calls_that_would_say_the_same_are_made_once(ask: Any) -> None:
+    tool = {"type": "function", "function": {"name": "ping", "parameters": {"type": "object"}}}
+
+    completion = await ask("ping Oslo and Bergen", tools=[tool])
+
+    assert len(said(completion)["tool_calls"]) == 1
 
 
 async def test_a_description_counts_as_much_as_a_name(ask: Any) -> None:
@@ -236,7 +271,9 @@ async def test_tool_results_are_answered_in_text_and_later_calls_get_new_ids(ask
     result = {"role": "tool", "tool_call_id": "get_weather:0", "content": "4 degrees"}
     named = {**result, "name": "get_weather", "content": "5 degrees"}
 
-    answered = said(await ask(messages=[question, called, result, named], tools=[WEATHER]))
+    answered = said(await ask(messages=[question, called, result, called, named], tools=[WEATHER]))
+    assert answered["content"].startswith("get_weather answered: 5 degrees\n")
+    answered = said(await ask(messages=[question, called, result], tools=[WEATHER]))
     again = said(
         await ask(
             messages=[question, called, result, answered, {"role": "user", "content": "Weather in Rome?"}],
@@ -244,7 +281,7 @@ async def test_tool_results_are_answered_in_text_and_later_calls_get_new_ids(ask
         )
     )
 
-    assert answered["content"].startswith("The tool answered: 4 degrees\nget_weather answered: 5 degrees\n")
+    assert answered["content"].startswith("The tool answered: 4 degrees\n")
     assert [call["id"] for call in again["tool_calls"]] == ["get_weather:1"]
 
 
@@ -256,7 +293,7 @@ async def test_tools_may_be_loaded_by_a_system_message(ask: Any) -> None:
     assert said(completion)["tool_calls"][0]["id"] == "get_weather:0"
 
 
-@pytest.mark.parametrize("parameters", [{}, {"parameters": {}}, {"parameters": {"type": "string"}}])
+@pytest.mark.parametrize("parameters", [{"parameters": {}}, {"parameters": {"type": "string"}, "strict": False}])
 async def test_a_tool_without_an_object_for_parameters_gets_empty_arguments(
     ask: Any, parameters: dict[str, Any]
 ) -> None:
@@ -268,15 +305,32 @@ async def test_a_tool_without_an_object_for_parameters_gets_empty_arguments(
 
 
 async def test_the_builtin_web_search_is_called_with_its_own_type(ask: Any) -> None:
-    search = {"type": "builtin_function", "function": {"name": "$web_search"}}
-
-    completion = await ask("What is in the news?", tools=[search])
+    completion = await ask("What is in the news?", tools=[SEARCH])
 
     (call,) = said(completion)["tool_calls"]
     assert (call["id"], call["type"]) == ("$web_search:0", "builtin_function")
     arguments = json.loads(call["function"]["arguments"])
     assert arguments["search_result"]["search_id"]
     assert arguments["usage"]["total_tokens"] > 1000
+
+
+async def test_the_results_of_a_web_search_count_as_prompt_once_they_are_asked_for(ask: Any) -> None:
+    question = {"role": "user", "content": "What is in the news?"}
+    first = await ask(messages=[question], tools=[SEARCH])
+    call = said(first)["tool_calls"][0]
+    found = json.loads(call["function"]["arguments"])
+    result = {"role": "tool", "tool_call_id": call["id"], "content": call["function"]["arguments"]}
+    nothing = {**result, "content": "no results"}
+
+    second = await ask(messages=[question, said(first), result], tools=[SEARCH])
+    named = await ask(messages=[question, said(first), {**result, "name": "$web_search"}], tools=[SEARCH])
+    without = await ask(messages=[question, said(first), nothing], tools=[SEARCH])
+
+    grown = second["usage"]["prompt_tokens"] - without["usage"]["prompt_tokens"]
+    assert found["usage"]["total_tokens"] <= grown <= found["usage"]["total_tokens"] + 30
+    assert found["search_result"]["search_id"] in said(second)["content"]
+    assert said(named)["content"] == said(second)["content"]
+    assert "The tool answered: no results" in said(without)["content"]
 
 
 async def test_a_json_object_is_what_json_mode_gives(ask: Any) -> None:
@@ -288,8 +342,7 @@ async def test_a_json_object_is_what_json_mode_gives(ask: Any) -> None:
 
 
 async def test_a_schema_is_obeyed(ask: Any) -> None:
-    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-    described = {"name": "place", "strict": True, "schema": schema}
+    described = {"name": "place", "strict": True, "schema": PLACE}
 
     completion = await ask("I live in Oslo", response_format={"type": "json_schema", "json_schema": described})
 
@@ -297,15 +350,43 @@ async def test_a_schema_is_obeyed(ask: Any) -> None:
     assert completion["usage"]["prompt_tokens"] > (await ask("I live in Oslo"))["usage"]["prompt_tokens"]
 
 
-async def test_partial_mode_gives_exactly_the_rest(ask: Any) -> None:
-    question = {"role": "user", "content": "Hi"}
-    whole = said(await ask(messages=[question]))
+@pytest.mark.parametrize(
+    ("prompt", "more"),
+    [
+        ("Hi", {}),
+        ("你好，世界 🌍", {"model": "kimi-k2.6", "thinking": {"type": "disabled"}}),
+        ("I live in Oslo", {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": PLACE}}}),
+        ("Hi there, how are you?", {"stop": ["you"]}),
+    ],
+)
+async def test_partial_mode_gives_exactly_the_rest_wherever_the_prefix_was_cut(
+    ask: Any, prompt: str, more: dict[str, Any]
+) -> None:
+    question = {"role": "user", "content": prompt}
+    whole = said(await ask(messages=[question], **more))
 
-    for cut in (1, 10, len(whole["content"])):
+    for cut in range(1, len(whole["content"]) + 1):
         prefix = {**whole, "content": whole["content"][:cut], "partial": True}
-        rest = said(await ask(messages=[question, prefix]))
+        rest = said(await ask(messages=[question, prefix], **more))
         assert "reasoning_content" not in rest
         assert prefix["content"] + rest["content"] == whole["content"]
+
+
+async def test_an_answer_that_is_cut_again_and_again_comes_together_in_the_end(ask: Any) -> None:
+    question = {"role": "user", "content": "How far is the 月 from here?"}
+    whole = said(await ask(messages=[question]))
+    thought = text = ""
+
+    for turn in range(100):
+        prefix = {"role": "assistant", "content": text, "reasoning_content": thought, "partial": True}
+        completion = await ask(messages=[question, prefix] if turn else [question], max_completion_tokens=7)
+        thought += said(completion).get("reasoning_content", "")
+        text += said(completion)["content"]
+        if completion["choices"][0]["finish_reason"] == "stop":
+            break
+
+    assert turn > 5
+    assert (thought, text) == (whole["reasoning_content"], whole["content"])
 
 
 async def test_partial_mode_finishes_a_reasoning_that_was_cut(ask: Any) -> None:

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -9,6 +10,8 @@ import pytest
 from moonshot_async.catalog import CATALOG, Model
 from moonshot_async.fake import FakeMoonshot
 from moonshot_async.wire import Request
+
+KEY = {"Authorization": "Bearer sk-test"}
 
 
 async def error_of(response: Any) -> tuple[int, str, str]:
@@ -53,6 +56,10 @@ async def test_an_unknown_path_is_a_404(send: Any, path: str) -> None:
         ("GET", "/v1/chat/completions", "POST"),
         ("POST", "/v1/models", "GET"),
         ("DELETE", "/v1/models/kimi-k3", "GET"),
+        ("PUT", "/v1/files", "GET, POST"),
+        ("POST", "/v1/files/file-1", "DELETE, GET"),
+        ("GET", "/v1/batches/batch-1/cancel", "POST"),
+        ("GET", "/v1/tools/search", "POST"),
     ],
 )
 async def test_a_wrong_method_is_a_405_that_names_the_right_one(
@@ -169,6 +176,40 @@ async def test_the_record_keeps_the_newest_requests(send: Any) -> None:
         await send("GET", f"/{name}", to=fake)
 
     assert [request.path for request in fake.requests] == ["/b", "/c"]
+
+
+async def test_of_a_large_body_the_record_keeps_the_beginning_and_the_length(fake: FakeMoonshot, send: Any) -> None:
+    for size in (1024 * 1024, 1024 * 1024 + 1):
+        await send("POST", "/nowhere", body=b"x" * size)
+
+    whole, large = fake.requests
+    assert (len(whole.body), "Content-Length" in whole.headers) == (1024 * 1024, False)  # type: ignore[arg-type]  # bytes
+    assert (len(large.body), large.headers["Content-Length"]) == (64 * 1024, str(1024 * 1024 + 1))  # type: ignore[arg-type]  # bytes
+
+
+async def test_a_body_that_is_made_while_it_is_sent_is_read_first(fake: FakeMoonshot) -> None:
+    class Made:
+        length = 4
+
+        async def pieces(self) -> AsyncIterator[bytes]:
+            yield b"{"
+            yield b"[]}"
+
+    response = await fake(Request("POST", "http://fake.test/v1/chat/completions", KEY, Made()))
+
+    assert response.status == 400
+    assert fake.last_request.body == b"{[]}"
+
+
+async def test_the_clock_may_be_put_forward_but_not_back(fake: FakeMoonshot, ask: Any) -> None:
+    assert (await ask())["created"] == 1794200000
+    fake.advance(0.05)
+    fake.advance(3600.05)
+    assert (await ask())["created"] == 1794203601
+    with pytest.raises(ValueError, match="time only goes forward"):
+        fake.advance(-1)
+    fake.reset()
+    assert (await ask())["created"] == 1794203601
 
 
 async def test_reset_forgets_script_and_records(fake: FakeMoonshot, send: Any) -> None:

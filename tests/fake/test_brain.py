@@ -72,6 +72,18 @@ def test_the_keyword_is_a_name_before_it_is_a_long_word() -> None:
     assert brain.keyword("!?") == "text"
 
 
+def test_a_list_of_names_gives_a_keyword_for_each() -> None:
+    assert brain.keywords("Compare Oslo and Bergen") == ["Oslo", "Bergen"]
+    assert brain.keywords("weather in New York, Oslo, and Rome today") == ["New York", "Oslo", "Rome"]
+    assert brain.keywords("Fish and chips in Oslo") == ["Oslo"]
+    assert brain.keywords("") == ["text"]
+
+
+@given(TEXTS)
+def test_the_tokens_of_any_text_join_to_the_text(text: str) -> None:
+    assert "".join(brain.tokens(text)) == text
+
+
 def test_words_are_compared_without_case_and_without_the_glue_of_identifiers() -> None:
     assert brain.words_of("getWeather send_mail") == {"get", "weather", "send", "mail"}
     assert brain.words_of("查天气") == {"查天", "天气"}

@@ -225,6 +225,50 @@ async def test_a_failure_may_be_meant_for_another_path(fake: FakeMoonshot, send:
     assert (await send("GET", "/v1/models")).status == 200
 
 
+async def test_a_path_means_itself_unless_it_ends_in_an_asterisk(fake: FakeMoonshot, send: Any) -> None:
+    fake.fail(500, path="/files")
+    fake.fail(503, path="/files/*")
+    fake.fail(502, path="/v1/batches/batch-1/cancel")
+
+    async def status(method: str, path: str) -> int:
+        return int((await send(method, "/v1" + path)).status)
+
+    assert await status("GET", "/files/file-1/content") == 503
+    assert [await status("GET", "/files/file-1"), await status("GET", "/files")] == [404, 500]
+    assert [await status("POST", "/batches/batch-1/cancel"), await status("GET", "/files")] == [502, 200]
+
+
+async def test_a_failure_may_be_meant_for_one_method(fake: FakeMoonshot, send: Any) -> None:
+    fake.fail(500, path="/files", method="post")
+    fake.disconnect(path="/files", method="GET")
+
+    with pytest.raises(ConnectionResetError):
+        await send("GET", "/v1/files")
+    assert (await send("GET", "/v1/files")).status == 200
+    assert (await send("POST", "/v1/files")).status == 500
+
+
+async def test_in_memory_a_reset_of_an_upload_is_a_disconnect(fake: FakeMoonshot, send: Any) -> None:
+    fake.reset_upload(after_bytes=10)
+    fake.reset_upload(path="/chat/completions")
+
+    assert (await send("GET", "/v1/files")).status == 200
+    for path in ("/v1/files", "/v1/chat/completions"):
+        with pytest.raises(ConnectionResetError):
+            await send("POST", path, body=b"x" * 100)
+        assert (await send("POST", path)).status == 400
+    assert [len(request.body) for request in fake.requests] == [0, 100, 0, 100, 0]
+
+
+async def test_what_was_scripted_before_a_reset_comes_before_it(fake: FakeMoonshot, send: Any) -> None:
+    fake.fail(503, path="/files")
+    fake.reset_upload()
+
+    assert (await send("POST", "/v1/files")).status == 503
+    with pytest.raises(ConnectionResetError):
+        await send("POST", "/v1/files")
+
+
 @pytest.mark.parametrize("path", [None, "/v1/models"])
 async def test_a_disconnect_gives_no_answer_at_all(fake: FakeMoonshot, send: Any, path: str | None) -> None:
     fake.disconnect(times=2, path=path)
@@ -248,6 +292,17 @@ async def test_a_disconnect_takes_as_long_as_an_answer(send: Any) -> None:
     with pytest.raises(ConnectionResetError):
         await send(model="kimi-k3", to=fake)
     assert slept == [2.0]
+
+
+async def test_nobody_need_wait_for_a_disconnect(send: Any) -> None:
+    async def sleep(seconds: float) -> None:
+        raise TimeoutError
+
+    fake = FakeMoonshot(latency=2.0, sleep=sleep)
+    fake.disconnect()
+
+    with pytest.raises(TimeoutError):
+        await send(model="kimi-k3", to=fake)
 
 
 @pytest.mark.parametrize(("clean", "end"), [(False, ConnectionResetError), (True, None)])

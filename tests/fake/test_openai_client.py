@@ -1,7 +1,10 @@
 """The fake as a foreign client sees it: the openai package, over HTTP."""
 
+import io
+import json
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,6 +119,139 @@ async def test_a_structured_answer_is_parsed(client: Any) -> None:
     completion = await client.chat.completions.parse(model="kimi-k3", messages=WEATHER, response_format=Place)
 
     assert completion.choices[0].message.parsed == Place(city="Oslo", population=1, tags=["Oslo"])
+
+
+async def test_a_parsed_tool_call_fits_its_type(client: Any) -> None:
+    import pydantic
+
+    class GetWeather(pydantic.BaseModel):
+        city: str
+        days: int
+
+    completion = await client.chat.completions.parse(
+        model="kimi-k3", messages=WEATHER, tools=[openai.pydantic_function_tool(GetWeather)]
+    )
+    async with client.chat.completions.stream(
+        model="kimi-k3", messages=WEATHER, tools=[openai.pydantic_function_tool(GetWeather)]
+    ) as stream:
+        streamed = await stream.get_final_completion()
+
+    for one in (completion, streamed):
+        (call,) = one.choices[0].message.tool_calls
+        assert call.function.parsed_arguments == GetWeather(city="Oslo", days=1)
+
+
+async def test_raw_responses_carry_heads_and_bodies(client: Any) -> None:
+    raw = await client.chat.completions.with_raw_response.create(model="kimi-k3", messages=HELLO)
+    streamed = await client.chat.completions.with_raw_response.create(model="kimi-k3", messages=HELLO, stream=True)
+    chunks = [chunk async for chunk in streamed.parse()]
+
+    assert (raw.status_code, raw.http_request.method, raw.retries_taken) == (200, "POST", 0)
+    assert json.loads(raw.content)["id"] == raw.parse().id
+    assert raw.headers["content-type"].startswith("application/json")
+    assert streamed.headers["content-type"] == "text/event-stream"
+    assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+async def test_streaming_responses_are_read_as_they_come(client: Any) -> None:
+    ask = {"model": "kimi-k3", "messages": HELLO, "stream": True}
+    async with client.chat.completions.with_streaming_response.create(**ask) as response:
+        lines = [line async for line in response.iter_lines() if line]
+    async with client.models.with_streaming_response.list() as response:
+        page = await response.parse()
+    async with client.models.with_streaming_response.list() as response:
+        plain = await response.json()
+
+    assert lines[0].startswith("data: {")
+    assert lines[-1] == "data: [DONE]"
+    assert [model.id for model in page.data] == [model["id"] for model in plain["data"]]
+
+
+async def test_files_are_kept(client: Any, tmp_path: Path) -> None:
+    path = tmp_path / "rain.md"
+    path.write_bytes(b"# Rain")
+    named = io.BytesIO(b"It snows.")
+    named.name = "snow.txt"
+
+    from_path = await client.files.create(file=path, purpose="file-extract")
+    from_bytes = await client.files.create(file=("hail.txt", b"It hails."), purpose="file-extract")
+    from_object = await client.files.create(file=named, purpose="file-extract")
+    typed = await client.files.create(file=("fog.json", b'{"fog": 1}', "application/json"), purpose="file-extract")
+    content = await client.files.content(from_path.id)
+    listed = [file async for file in client.files.list()]
+    deleted = await client.files.delete(typed.id)
+
+    assert [file.filename for file in (from_path, from_bytes, from_object)] == ["rain.md", "hail.txt", "snow.txt"]
+    assert (from_path.object, from_path.bytes, from_path.purpose) == ("file", 6, "file-extract")
+    assert (await client.files.retrieve(from_path.id)).id == from_path.id
+    assert json.loads(content.text)["content"] == "# Rain"
+    assert json.loads(content.read()) == content.json()
+    assert {file.id for file in listed} == {from_path.id, from_bytes.id, from_object.id, typed.id}
+    assert (deleted.id, deleted.deleted) == (typed.id, True)
+    with pytest.raises(openai.NotFoundError):
+        await client.files.retrieve(typed.id)
+    with pytest.raises(openai.BadRequestError):
+        await client.files.create(file=("a.txt", b"text"), purpose="assistants")
+
+
+def lines(*custom_ids: str) -> bytes:
+    """The input file of a batch."""
+    body = {"model": "kimi-k2.6", "messages": HELLO}
+    line = {"method": "POST", "url": "/v1/chat/completions", "body": body}
+    return b"".join(json.dumps({"custom_id": name, **line}).encode() + b"\n" for name in custom_ids)
+
+
+async def test_batches_are_started_found_and_cancelled(client: Any) -> None:
+    file = await client.files.create(file=("in.jsonl", lines("a", "b")), purpose="batch")
+    ask = {"completion_window": "24h", "endpoint": "/v1/chat/completions", "input_file_id": file.id}
+
+    batch = await client.batches.create(**ask, metadata={"job": "nightly"})
+    found = await client.batches.retrieve(batch.id)
+    cancelled = await client.batches.cancel(batch.id)
+
+    assert (batch.object, batch.endpoint, batch.input_file_id) == ("batch", "/v1/chat/completions", file.id)
+    assert (batch.metadata, batch.completion_window) == ({"job": "nightly"}, "24h")
+    assert batch.status in ("validating", "in_progress")
+    assert found.id == batch.id
+    assert cancelled.status in ("cancelling", "cancelled")
+    with pytest.raises(openai.NotFoundError):
+        await client.batches.retrieve("batch-of-nobody")
+
+
+async def test_the_results_of_a_batch_are_read_from_its_files(fake: FakeMoonshot, client: Any) -> None:
+    bad = json.dumps(
+        {"custom_id": "c", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "kimi-k2.6"}}
+    )
+    file = await client.files.create(file=("in.jsonl", lines("a", "b") + bad.encode()), purpose="batch")
+    batch = await client.batches.create(completion_window="24h", endpoint="/v1/chat/completions", input_file_id=file.id)
+    fake.advance(3600)
+
+    batch = await client.batches.retrieve(batch.id)
+    output = await client.files.content(batch.output_file_id)
+    failures = await client.files.content(batch.error_file_id)
+    told = [json.loads(line) for line in output.text.splitlines()]
+    failed = [json.loads(line)["custom_id"] for line in failures.text.splitlines()]
+
+    assert (batch.status, batch.request_counts.total, batch.request_counts.failed) == ("completed", 3, 1)
+    assert sorted(line["custom_id"] for line in told) == ["a", "b"]
+    assert all(line["response"]["body"]["choices"][0]["message"]["content"] for line in told)
+    assert failed == ["c"]
+
+
+async def test_batches_are_listed_page_by_page(client: Any) -> None:
+    file = await client.files.create(file=("in.jsonl", lines("a")), purpose="batch")
+    ask = {"completion_window": "24h", "endpoint": "/v1/chat/completions", "input_file_id": file.id}
+    made = [(await client.batches.create(**ask)).id for _ in range(5)]
+
+    first = await client.batches.list(limit=2)
+    second = await first.get_next_page()
+    every = [batch.id async for batch in client.batches.list(limit=2)]
+
+    assert len(first.data) == len(second.data) == 2
+    assert first.has_next_page()
+    assert first.next_page_info().params == {"after": first.data[-1].id}
+    assert sorted(every) == sorted(made)
+    assert every[:4] == [batch.id for batch in (*first.data, *second.data)]
 
 
 async def test_errors_arrive_as_their_types(fake: FakeMoonshot, client: Any) -> None:

@@ -1,7 +1,10 @@
 import asyncio
+import io
 import json
 import time
+import tracemalloc
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from typing import Any
 
 import aiohttp
@@ -201,6 +204,83 @@ async def test_a_client_that_waits_for_leave_to_send_gets_it(
 ) -> None:
     async with session.post(url + "/chat/completions", json=CHAT, expect100=True) as response:
         assert response.status == 200
+
+
+def large_form(size: int) -> aiohttp.FormData:
+    form = aiohttp.FormData()
+    form.add_field("purpose", "batch")
+    form.add_field("file", io.BytesIO(b"0123456789abcde\n" * (size // 16)), filename="in.jsonl")
+    return form
+
+
+async def test_a_large_file_comes_and_goes_without_filling_the_memory(
+    fake: FakeMoonshot, url: str, session: aiohttp.ClientSession
+) -> None:
+    size = 24 * 1024 * 1024
+    data = large_form(size)
+    tracemalloc.start()
+    try:
+        async with session.post(url + "/files", data=data) as response:
+            file = await response.json()
+        digest, received = sha256(), 0
+        async with session.get(f"{url}/files/{file['id']}/content") as response:
+            async for piece in response.content.iter_any():
+                digest.update(piece)
+                received += len(piece)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert (file["bytes"], received) == (size, size)
+    assert digest.digest() == sha256(b"0123456789abcde\n" * (size // 16)).digest()
+    assert peak < 8 * 1024 * 1024
+    posted = fake.requests[0]
+    assert len(posted.body) == 64 * 1024  # type: ignore[arg-type]  # bytes in records
+    assert int(posted.headers["Content-Length"]) > size
+
+
+@pytest.mark.parametrize("after", [0, 100_000, 3_000_000])
+async def test_an_upload_may_be_reset_while_it_is_sent(
+    fake: FakeMoonshot, url: str, session: aiohttp.ClientSession, after: int
+) -> None:
+    fake.reset_upload(after_bytes=after)
+
+    with pytest.raises(aiohttp.ClientError):
+        await session.post(url + "/files", data=large_form(16 * 1024 * 1024))
+    async with session.post(url + "/files", data=large_form(1024)) as response:
+        assert response.status == 200
+
+    broken, whole = fake.requests
+    length = after if after <= 1024 * 1024 else int(broken.headers["Content-Length"])
+    assert length == after
+    assert len(broken.body) == min(after, 64 * 1024)  # type: ignore[arg-type]  # bytes in records
+    assert b"0123456789abcde" in whole.body  # type: ignore[operator]  # bytes in records
+
+
+async def test_an_upload_that_is_reset_after_its_end_was_sent_as_a_whole(
+    fake: FakeMoonshot, url: str, session: aiohttp.ClientSession
+) -> None:
+    fake.reset_upload(after_bytes=10_000)
+
+    with pytest.raises(aiohttp.ClientError):
+        await session.post(url + "/files", data=large_form(1024))
+
+    assert b"--" in fake.last_request.body[-10:]  # type: ignore[operator,index]  # bytes in records
+
+
+async def test_a_large_body_reaches_any_app_as_a_whole() -> None:
+    sizes = []
+
+    async def app(request: Request) -> Response:
+        sizes.append(len(request.content))
+        return Response(200)
+
+    async with FakeServer(app, max_body_bytes=3_000_000) as url, aiohttp.ClientSession() as session:
+        for size in (2_000_000, 4_000_000):
+            async with session.post(url + "/anything", data=io.BytesIO(b"x" * size)):
+                pass
+
+    assert sizes == [2_000_000, 3_000_001]
 
 
 async def test_a_request_without_a_host_is_told_the_servers_own(fake: FakeMoonshot, url: str) -> None:

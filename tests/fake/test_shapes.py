@@ -106,3 +106,55 @@ async def test_several_choices_are_streamed_one_after_the_other(ask: Any, listen
         assert joined(frames, "content", index) == choice["message"]["content"]
     finished = [choice["index"] for frame in frames[:-1] for choice in frame["choices"] if choice["finish_reason"]]
     assert finished == [0, 1]
+
+
+async def test_log_probabilities_describe_every_token_of_the_text(ask: Any, listen: Any) -> None:
+    plain = await ask("你好，世界 🌍")
+    completion = await ask("你好，世界 🌍", logprobs=True, top_logprobs=3)
+    frames = await listen("你好，世界 🌍", logprobs=True, top_logprobs=3)
+
+    assert "logprobs" not in plain["choices"][0]
+    choice = completion["choices"][0]
+    assert choice["message"] == plain["choices"][0]["message"]
+    entries = choice["logprobs"]["content"]
+    assert "".join(entry["token"] for entry in entries) == choice["message"]["content"]
+    assert b"".join(bytes(entry["bytes"]) for entry in entries).decode() == choice["message"]["content"]
+    for entry in entries:
+        named = entry["top_logprobs"]
+        assert {name: entry[name] for name in ("token", "logprob", "bytes")} == named[0]
+        assert len({one["token"] for one in named}) == 3
+        assert 0 >= named[0]["logprob"] > named[1]["logprob"] > named[2]["logprob"]
+    streamed = [frame["choices"][0] for frame in frames[:-2]]
+    assert [one["logprobs"] for one in streamed if "content" not in one["delta"]] == [None] * sum(
+        "content" not in one["delta"] for one in streamed
+    )
+    assert [entry for one in streamed if one["logprobs"] for entry in one["logprobs"]["content"]] == entries
+
+
+async def test_log_probabilities_name_no_other_tokens_unless_asked(ask: Any) -> None:
+    completion = await ask(logprobs=True)
+
+    assert {len(entry["top_logprobs"]) for entry in completion["choices"][0]["logprobs"]["content"]} == {0}
+
+
+async def test_calls_have_no_log_probabilities(ask: Any, listen: Any) -> None:
+    completion = await ask("Weather in Oslo", tools=[TOOL], logprobs=True)
+    *chunks, _ = await listen("Weather in Oslo", tools=[TOOL], logprobs=True)
+
+    assert completion["choices"][0]["logprobs"] == {"content": []}
+    assert not any(chunk["choices"][0].get("logprobs") for chunk in chunks)
+
+
+async def test_a_scripted_usage_is_sent_as_it_is(ask: Any, fake: FakeMoonshot) -> None:
+    fake.reply("Hi", usage={"total_tokens": 3})
+
+    assert (await ask())["usage"] == {"total_tokens": 3}
+
+
+async def test_a_scripted_answer_has_log_probabilities_too_chunk_by_chunk(listen: Any, fake: FakeMoonshot) -> None:
+    fake.reply(chunks=["Hel", "lo you"])
+
+    frames = await listen(logprobs=True)
+
+    told = [frame["choices"][0] for frame in frames[:-2] if frame["choices"][0]["delta"].get("content")]
+    assert [[entry["token"] for entry in one["logprobs"]["content"]] for one in told] == [["Hel"], ["lo", " you"]]
