@@ -7,9 +7,10 @@ import os
 import re
 import subprocess
 import sys
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pytest
 
@@ -26,6 +27,10 @@ TESTS = [code for code in PYTHON if "def test_" in code]
 SNIPPETS = [code for code in PYTHON if code not in (*PROGRAMS, *TESTS)]
 
 
+# An image of one pixel.
+PIXEL = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+
+
 def test_every_block_says_its_language() -> None:
     assert {language for language, _ in BLOCKS} == {"python", "sh"}
     assert README.count("```") == 2 * len(BLOCKS)
@@ -40,7 +45,10 @@ def fake() -> FakeMoonshot:
 
 
 @pytest.fixture
-async def served(fake: FakeMoonshot, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeMoonshot]:
+async def served(fake: FakeMoonshot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[FakeMoonshot]:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "roof.png").write_bytes(PIXEL)
+    (tmp_path / "notes.txt").write_text("Milk and honey.", encoding="utf-8")
     async with fake.serve() as url:
         monkeypatch.setenv("MOONSHOT_API_KEY", "sk-readme")
         monkeypatch.setenv("MOONSHOT_BASE_URL", url)
@@ -145,7 +153,7 @@ def test_every_event_has_its_line() -> None:
     kinds = set(get_args(LogprobsKind))
     for event in get_args(ChatStreamEvent):
         if event is not LogprobsEvent:
-            kinds.update(get_args(event.__annotations__["type"]))
+            kinds.update(get_args((get_origin(event) or event).__annotations__["type"]))
     assert set(shown) == kinds
 
 
