@@ -189,6 +189,12 @@ class Pipeline:
         except APIError as error:
             complete(error, request, response)
             raise
+        except MoonshotError as error:
+            # What was to be parsed is not what it should be; the answer that the error holds came all the same.
+            completion = getattr(error, "completion", None)
+            if isinstance(completion, Answer):
+                completion._request_id = request_id_of(response.headers)
+            raise
         if isinstance(answer, Answer):
             answer._request_id = request_id_of(response.headers)
         return answer

@@ -89,7 +89,7 @@ def function_tool(type_: Any, *, name: str | None = None, description: str | Non
     Raises:
         TypeError: the type has no schema, or its values are no JSON objects.
 
-    See: https://platform.kimi.ai/docs/guide/use-kimi-api-to-complete-tool-calls
+    See: https://platform.kimi.ai/docs/api/chat
     """
     known = answer_type(type_)
     parameters = dict(known.schema)

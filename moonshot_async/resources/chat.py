@@ -14,7 +14,7 @@ from moonshot_async.resources.media_urls import check_media_urls
 from moonshot_async.streaming import Progress, Stream
 from moonshot_async.structured import Parsing, check_strict, is_type
 from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk, decode_chunk, decode_completion
-from moonshot_async.types.chat_params import ChatMessage, CompletionParams, CompletionRequest
+from moonshot_async.types.chat_params import CompletionParams, CompletionRequest, UnformattedParams
 from moonshot_async.types.encoding import NOT_GIVEN, NotGiven, build, encode, message_params
 from moonshot_async.types.parsed import ParsedChatCompletion
 from moonshot_async.wire import Request
@@ -28,6 +28,10 @@ _Prepared: TypeAlias = tuple[CallOptions, bytes, list[Any]]
 
 class CreateParams(CompletionParams, BodyOptions, total=False):
     """The keywords of `create` and `stream`, but for `stream` itself."""
+
+
+class ParseParams(UnformattedParams, BodyOptions, total=False):
+    """The keywords of `parse` and `stream` beside a `response_format` that is a type."""
 
 
 class Chat(Resource):
@@ -81,9 +85,7 @@ class Completions(Resource):
         return await self._pipeline.fetch(self._request(prepared), decode_completion)
 
     @overload
-    async def parse(
-        self, *, model: str, messages: Iterable[ChatMessage], response_format: type[T], **params: Any
-    ) -> ParsedChatCompletion[T]: ...
+    async def parse(self, *, response_format: type[T], **params: Unpack[ParseParams]) -> ParsedChatCompletion[T]: ...
 
     @overload
     async def parse(self, **params: Unpack[CreateParams]) -> ParsedChatCompletion[None]: ...
@@ -109,7 +111,7 @@ class Completions(Resource):
             TypeError: the type has no schema or its values are no JSON objects, or as for `create`; before any I/O.
             APIStatusError, APIConnectionError: as for `create`.
 
-        See: https://platform.kimi.ai/docs/guide/use-json-mode-feature-of-kimi-api
+        See: https://platform.kimi.ai/docs/api/chat
         """
         parsing = _take_parsing(params)
         check_strict(params.get("tools"))
@@ -117,9 +119,7 @@ class Completions(Resource):
         return await self._pipeline.fetch(self._request(prepared), decode_completion.then(parsing.completion))
 
     @overload
-    def stream(
-        self, *, model: str, messages: Iterable[ChatMessage], response_format: type[T], **params: Any
-    ) -> ChatStreamManager[T]: ...
+    def stream(self, *, response_format: type[T], **params: Unpack[ParseParams]) -> ChatStreamManager[T]: ...
 
     @overload
     def stream(self, **params: Unpack[CreateParams]) -> ChatStreamManager[None]: ...

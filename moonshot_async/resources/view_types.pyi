@@ -3,13 +3,13 @@
 A line for each method that is one call; `create` has its overloads, which no wrapper of methods would keep.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar, Unpack, overload
 
 from moonshot_async.raw_responses import RawResponse, ResponseContext
 from moonshot_async.resources.batches import Batches
 from moonshot_async.resources.call import Resource
-from moonshot_async.resources.chat import Chat, Completions, CreateParams
+from moonshot_async.resources.chat import Chat, Completions, CreateParams, ParseParams
 from moonshot_async.resources.files import Files
 from moonshot_async.resources.formulas import Fibers, Formulas
 from moonshot_async.resources.models import Models
@@ -19,7 +19,6 @@ from moonshot_async.resources.tools import Tools
 from moonshot_async.resources.users import Users
 from moonshot_async.streaming import Stream
 from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk
-from moonshot_async.types.chat_params import ChatMessage
 from moonshot_async.types.encoding import NotGiven
 from moonshot_async.types.parsed import ParsedChatCompletion
 
@@ -38,7 +37,7 @@ class _Streamed(Generic[P, R]):
 class RawCompletions:
     @overload
     async def parse(
-        self, *, model: str, messages: Iterable[ChatMessage], response_format: type[T], **params: Any
+        self, *, response_format: type[T], **params: Unpack[ParseParams]
     ) -> RawResponse[ParsedChatCompletion[T]]: ...
     @overload
     async def parse(self, **params: Unpack[CreateParams]) -> RawResponse[ParsedChatCompletion[None]]: ...
@@ -58,7 +57,7 @@ class RawCompletions:
 class StreamedCompletions:
     @overload
     def parse(
-        self, *, model: str, messages: Iterable[ChatMessage], response_format: type[T], **params: Any
+        self, *, response_format: type[T], **params: Unpack[ParseParams]
     ) -> ResponseContext[ParsedChatCompletion[T]]: ...
     @overload
     def parse(self, **params: Unpack[CreateParams]) -> ResponseContext[ParsedChatCompletion[None]]: ...

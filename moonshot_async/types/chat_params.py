@@ -205,8 +205,8 @@ class PromptCacheOptions(TypedDict, total=False):
     ttl: Literal["5m", "1h"]
 
 
-class CompletionParams(TypedDict, total=False):
-    """The keywords of a chat completion, but for `stream` and those that address the call itself.
+class UnformattedParams(TypedDict, total=False):
+    """The keywords of a chat completion, but for `response_format`, `stream` and those that address the call itself.
 
     The first block is documented for Kimi. The second is what programs written for other OpenAI-style services pass:
     accepted and sent as given, whatever the server makes of it.
@@ -223,7 +223,6 @@ class CompletionParams(TypedDict, total=False):
     presence_penalty: float | NotGiven | None
     frequency_penalty: float | NotGiven | None
     stop: str | Sequence[str] | NotGiven | None
-    response_format: ResponseFormat | NotGiven
     tools: Iterable[ToolParam | Mapping[str, Any]] | NotGiven
     tool_choice: ToolChoice | NotGiven
     thinking: Thinking | Mapping[str, Any] | NotGiven | None
@@ -251,6 +250,12 @@ class CompletionParams(TypedDict, total=False):
     prompt_cache_retention: str | NotGiven | None
     verbosity: str | NotGiven | None
     web_search_options: Mapping[str, Any] | NotGiven
+
+
+class CompletionParams(UnformattedParams, total=False):
+    """The keywords of a chat completion, but for `stream` and those that address the call itself."""
+
+    response_format: ResponseFormat | NotGiven
 
 
 class CompletionRequest(msgspec.Struct, kw_only=True, gc=False):

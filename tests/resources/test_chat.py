@@ -288,6 +288,7 @@ async def test_an_answer_that_does_not_fit_is_an_error_that_holds_it(client: Asy
     assert misfit.value.usage is not None
     assert "Hi" not in repr(misfit.value.__dict__)
     assert cut.value.completion.choices[0].message.content == '{"na'
+    assert cut.value.completion.request_id
 
 
 async def test_parse_refuses_what_cannot_be_parsed_before_anything_is_sent(
