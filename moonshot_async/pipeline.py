@@ -262,6 +262,22 @@ class Pipeline:
         return url
 
 
+async def read_piece(request: Request, response: Response, clocks: BodyClocks) -> bytes:
+    """Read the next piece of an open body, under the clocks of its request; empty at the end.
+
+    Raises:
+        APIError: it broke off, or a clock ran out.
+    """
+    try:
+        return await response.body.read(clocks.next_deadline())
+    except APIError as error:
+        error.request = request.redacted()
+        raise
+    except TimeoutError:
+        pass
+    raise clocks.error()
+
+
 def without_not_given(headers: Mapping[str, str | None]) -> dict[str, str | None]:
     """Headers in which `NOT_GIVEN` takes a header out, as None does."""
     return {name: None if isinstance(value, msgspec.UnsetType) else value for name, value in headers.items()}

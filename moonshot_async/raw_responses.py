@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any, Final, Generic, TypeVar, overload
 
 from moonshot_async.clocks import BodyClocks
-from moonshot_async.errors import APIError, request_id_of
-from moonshot_async.pipeline import Pipeline
+from moonshot_async.errors import request_id_of
+from moonshot_async.pipeline import Pipeline, read_piece
 from moonshot_async.streaming import Progress, Stream
 from moonshot_async.types.casting import decoder_of, is_response_type
 from moonshot_async.types.model import Decode
@@ -325,7 +325,7 @@ class APIResponse(_Head, Generic[T]):
         self._use()
         clocks = BodyClocks(self.http_request, events=False)
         try:
-            while piece := await _read(self.http_request, response, clocks):
+            while piece := await read_piece(self.http_request, response, clocks):
                 yield piece
         finally:
             self.is_closed = True
@@ -335,17 +335,6 @@ class APIResponse(_Head, Generic[T]):
         if self._used or self.is_closed:
             raise RuntimeError("the body was used up, or closed: it can be read in one way, once")
         self._used = True
-
-
-async def _read(request: Request, response: Response, clocks: BodyClocks) -> bytes:
-    try:
-        return await response.body.read(clocks.next_deadline())
-    except APIError as error:
-        error.request = request.redacted()
-        raise
-    except TimeoutError:
-        pass
-    raise clocks.error()
 
 
 class ResponseContext(Generic[T]):

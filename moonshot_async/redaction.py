@@ -3,10 +3,10 @@
 Everything here runs after something failed, never on the way of a call that succeeds.
 """
 
-import html
 import json
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -20,12 +20,25 @@ _SHORTEST_KEY: Final = 12
 _SHORTEST_TEXT: Final = 6
 # An echo may be cut: so much of a secret is enough to know it by, and what follows is compared.
 _KNOWN_BY: Final = 24
+# How much of a body is kept: looking for secrets takes time, and answers may have 256 MiB.
+_MOST_BYTES: Final = 256 * 1024
 # Rate limits and suspended accounts are told with the account's id, unlike any word.
 _ACCOUNT: Final = re.compile(r"(\b[Yy]our account )(?=\S*[\d<-])\S+(?= (?:request|is|has)\b)")
+# Of a message, what holds words of the API and nothing of the user's.
+_WORDS: Final = frozenset({"role", "type", "id", "name", "tool_call_id", "url"})
+# What `html.escape` does; its module brings a table of named characters that nobody needs here.
+_IN_HTML: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
+# A secret, and what becomes of it in JSON and HTML that stand in a text. Each of them works character by character.
+_FORMS: Final[tuple[Callable[[str], str], ...]] = (
+    str,
+    lambda secret: json.dumps(secret)[1:-1],
+    lambda secret: json.dumps(secret, ensure_ascii=False)[1:-1],
+    lambda secret: secret.translate(_IN_HTML),
+)
 
 
 class _Function(msgspec.Struct):
-    arguments: Any = None
+    arguments: str | None = None
 
 
 class _Call(msgspec.Struct):
@@ -33,12 +46,12 @@ class _Call(msgspec.Struct):
 
 
 class _Part(msgspec.Struct):
-    text: Any = None
+    text: str | None = None
 
 
 class _Message(msgspec.Struct):
     content: str | list[_Part] | None = None
-    reasoning_content: Any = None
+    reasoning_content: str | None = None
     tool_calls: list[_Call] | None = None
 
 
@@ -46,6 +59,7 @@ class _Body(msgspec.Struct):
     """The texts of a request. What is not named here, base64 above all, is skipped without being decoded."""
 
     messages: list[_Message] = []
+    prediction: _Message | None = None
     text_query: Any = None
     arguments: Any = None
 
@@ -62,20 +76,15 @@ class Redactor:
     """
 
     def __init__(self, request: Request, headers: Headers) -> None:
-        found = {*_keys(request.headers), *_keys(headers), *_texts(request.body)}
-        # Longest first: one may be the beginning of another.
-        self._secrets = sorted({form for secret in found for form in _forms(secret)}, key=len, reverse=True)
+        self._secrets = _Secrets({*_keys(request.headers), *_keys(headers), *_texts(request.body)})
 
     def text(self, text: str) -> str:
         """A text without secrets; of one that is cut off, what there is of it goes too."""
-        for secret in self._secrets:
-            text = text.replace(secret, REDACTED)
-        for secret in self._secrets:
-            text = _without_beginning(text, secret)
-        return _ACCOUNT.sub(rf"\g<1>{REDACTED}", text)
+        return _ACCOUNT.sub(rf"\g<1>{REDACTED}", self._secrets.hidden(text))
 
     def content(self, content: bytes) -> bytes:
-        """A body without secrets, however they are escaped in it; one without any stays as it is."""
+        """A body without secrets, however they are escaped in it; one without any stays as it is, up to 256 KiB."""
+        content = content[:_MOST_BYTES]
         try:
             tree = shallow(parse(content))
         except APIResponseValidationError:
@@ -101,30 +110,82 @@ class Redactor:
         )
 
 
-def _forms(secret: str) -> Iterator[str]:
-    """A secret, and what becomes of it in JSON and HTML that stand in a text."""
-    yield secret
-    yield json.dumps(secret)[1:-1]
-    yield json.dumps(secret, ensure_ascii=False)[1:-1]
-    yield html.escape(secret)
+class _Secrets:
+    """Finds secrets in a text, at a cost that hangs on the text alone: a long conversation has thousands of them.
+
+    Each is known by how it begins, so that one look says what may begin at a place of the text.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._groups: dict[str, set[tuple[str, int]]] = {}
+        for secret in secrets:
+            for number, form in enumerate(_FORMS):
+                # Cut before it is escaped: most secrets are long, and never looked for any further.
+                self._groups.setdefault(form(secret[:_KNOWN_BY])[:_KNOWN_BY], set()).add((secret, number))
+        self._beginnings = sorted(self._groups)
+        self._openings = {beginning[:_SHORTEST_TEXT] for beginning in self._beginnings}
+        self._lengths = sorted({len(beginning) for beginning in self._beginnings}, reverse=True)
+        self._whole: dict[str, list[str]] = {}
+
+    def hidden(self, text: str) -> str:
+        """The text with each stretch that secrets cover replaced; they may overlap."""
+        if not self._groups:
+            return text
+        pieces: list[str] = []
+        shown = begin = end = 0
+        for place in range(len(text) - _SHORTEST_TEXT + 1):
+            if text[place : place + _SHORTEST_TEXT] not in self._openings:
+                continue
+            reached = place + self._length(text, place)
+            if reached == place:
+                continue
+            if place >= end:
+                if end > begin:
+                    pieces += text[shown:begin], REDACTED
+                    shown = end
+                begin = place
+            end = max(end, reached)
+            if end == len(text):
+                break
+        if end > begin:
+            pieces += text[shown:begin], REDACTED
+            shown = end
+        return "".join([*pieces, text[shown:]])
+
+    def _length(self, text: str, place: int) -> int:
+        """How much of a secret stands at a place of the text; 0 where it is not enough to be one."""
+        if len(text) - place <= _KNOWN_BY:
+            # At the end less of it is enough.
+            rest = text[place:]
+            found = bisect_left(self._beginnings, rest)
+            if found < len(self._beginnings) and self._beginnings[found].startswith(rest):
+                return len(rest)
+        for length in self._lengths:
+            beginning = text[place : place + length]
+            if beginning in self._groups:
+                return length if length < _KNOWN_BY else self._longest(text, place, beginning)
+        return 0
+
+    def _longest(self, text: str, place: int, beginning: str) -> int:
+        """How far the secret goes that agrees with the text most, of those that begin alike."""
+        if beginning not in self._whole:
+            self._whole[beginning] = sorted({_FORMS[number](secret) for secret, number in self._groups[beginning]})
+        whole = self._whole[beginning]
+        rest = text[place:]
+        found = bisect_left(whole, rest)
+        return max(_common(rest, secret) for secret in whole[max(0, found - 1) : found + 1])
 
 
-def _without_beginning(text: str, secret: str) -> str:
-    """Replace the beginning of `secret` in `text`, as far as it goes; at the end of the text less of it is enough."""
-    beginning = secret[:_KNOWN_BY]
-    pieces: list[str] = []
-    place = 0
-    while (found := text.find(beginning, place)) >= 0:
-        pieces += text[place:found], REDACTED
-        place, known = found + len(beginning), len(beginning)
-        while place < len(text) and known < len(secret) and text[place] == secret[known]:
-            place, known = place + 1, known + 1
-    tail = text[place:]
-    for length in range(min(len(beginning) - 1, len(tail)), _SHORTEST_TEXT - 1, -1):
-        if tail.endswith(beginning[:length]):
-            tail = tail[: len(tail) - length] + REDACTED
-            break
-    return "".join([*pieces, tail])
+def _common(one: str, other: str) -> int:
+    """How many characters two texts have in common at their beginnings."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def _keys(headers: Headers) -> Iterator[str]:
@@ -143,11 +204,28 @@ def _texts(body: object) -> Iterable[str]:
     try:
         asked = _decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        return ()
-    texts: list[Any] = [asked.text_query, asked.arguments]
-    for message in asked.messages:
-        content = message.content
-        texts += [part.text for part in content] if isinstance(content, list) else [content]
-        texts.append(message.reasoning_content)
-        texts += [call.function.arguments for call in message.tool_calls or () if call.function]
+        texts: list[Any] = list(_odd_texts(body))
+    else:
+        texts = [asked.text_query, asked.arguments]
+        for message in (*asked.messages, *([asked.prediction] if asked.prediction else [])):
+            content = message.content
+            texts += [part.text for part in content] if isinstance(content, list) else [content]
+            texts.append(message.reasoning_content)
+            texts += [call.function.arguments for call in message.tool_calls or () if call.function]
     return (text for text in texts if isinstance(text, str) and len(text.strip()) >= _SHORTEST_TEXT)
+
+
+def _odd_texts(body: bytes) -> Iterator[str]:
+    """The texts of messages of another shape, which a server refuses, and perhaps repeats when it does."""
+    try:
+        left = [parse(body)["messages"]]
+    except (APIResponseValidationError, KeyError):
+        return
+    while left:
+        tree = left.pop()
+        if isinstance(tree, str):
+            yield tree
+        elif isinstance(tree, list):
+            left += tree
+        elif isinstance(tree, dict):
+            left += [value for name, value in tree.items() if name not in _WORDS]

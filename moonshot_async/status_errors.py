@@ -16,7 +16,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from moonshot_async import errors
-from moonshot_async.catalog import CATALOG
 from moonshot_async.errors import APIError, APIResponseValidationError, APIStatusError
 from moonshot_async.redaction import Redactor
 from moonshot_async.types.model import parse, shallow
@@ -233,6 +232,9 @@ def _region_advice(request: Request) -> str:
 def _model_advice(text: str) -> str:
     if not (match := _MODEL.search(text)):
         return ""
+    # Imported late: only this advice needs it.
+    from moonshot_async.catalog import CATALOG
+
     model = match[1].rstrip(".")
     retired = CATALOG.retired_on(model)
     since = f"{model} was shut off on {retired.isoformat()}; " if retired else ""

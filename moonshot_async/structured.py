@@ -7,7 +7,7 @@ dataclasses and `TypedDict` through msgspec, models and dataclasses of pydantic,
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final, Generic, TypeGuard, TypeVar, cast, get_origin
+from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 
@@ -18,7 +18,7 @@ from moonshot_async.errors import (
 )
 from moonshot_async.types.chat import ChatCompletion
 from moonshot_async.types.chat_params import ToolParam
-from moonshot_async.types.encoding import NotGiven
+from moonshot_async.types.encoding import NotGiven, is_type
 from moonshot_async.types.model import Model
 from moonshot_async.types.parsed import ParsedChatCompletion, ParsedChatCompletionMessage, parsed_form
 
@@ -105,11 +105,6 @@ def function_tool(type_: Any, *, name: str | None = None, description: str | Non
 def pydantic_function_tool(model: Any, *, name: str | None = None, description: str | None = None) -> ToolParam:
     """The same as `function_tool`, under the name that the openai package has for it."""
     return function_tool(model, name=name, description=description)
-
-
-def is_type(response_format: object) -> TypeGuard[type[Any]]:
-    """Whether a `response_format` is a type to parse into, and not what the API takes."""
-    return isinstance(response_format, type) or get_origin(response_format) is not None
 
 
 class Parsing(Generic[T]):

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.scripted import Play, ScriptedServer
+from moonshot_async import AsyncMoonshot
+from tests.scripted import Play, ScriptedServer, Start
 
 # Machines that run tests are noisy: how long an example takes says nothing there.
 settings.register_profile("moonshot", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -50,7 +51,7 @@ def open_sockets() -> int:
 
 
 @pytest.fixture
-async def scripted() -> AsyncIterator[Callable[[Play], Awaitable[ScriptedServer]]]:
+async def scripted() -> AsyncIterator[Start]:
     """Start a server that plays a script on each connection: `server = await scripted(play)`."""
     async with AsyncExitStack() as stack:
 
@@ -58,6 +59,20 @@ async def scripted() -> AsyncIterator[Callable[[Play], Awaitable[ScriptedServer]
             return await stack.enter_async_context(ScriptedServer(play))
 
         yield start
+
+
+@pytest.fixture
+async def client_of() -> AsyncIterator[Callable[..., AsyncMoonshot]]:
+    """Make a client for a scripted server, or a URL; closed at the end."""
+    async with AsyncExitStack() as stack:
+
+        def client_of(server: ScriptedServer | str, **options: Any) -> AsyncMoonshot:
+            url = server if isinstance(server, str) else server.url
+            client = AsyncMoonshot(api_key="sk-test", base_url=url, **options)
+            stack.push_async_callback(client.aclose)
+            return client
+
+        yield client_of
 
 
 @pytest.fixture

@@ -100,6 +100,19 @@ class Peer:
 Play = Callable[[Peer], Awaitable[None]]
 
 
+async def silent(peer: Peer) -> None:
+    """Take a request, and say nothing."""
+    await peer.request()
+    await peer.gone()
+
+
+async def endless(peer: Peer) -> None:
+    """Begin a stream, and say no more."""
+    await peer.request()
+    await peer.send(SSE_HEAD + chunk(events(DELTA)))
+    await peer.gone()
+
+
 class ScriptedServer:
     """Plays `play` on every connection, and closes the connection when it returns.
 
@@ -173,3 +186,7 @@ class ScriptedServer:
                 pass
             self.open -= 1
             self._changed.set()
+
+
+# What the fixture `scripted` gives.
+Start = Callable[[Play], Awaitable[ScriptedServer]]

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -31,33 +31,17 @@ from tests.scripted import (
     SSE_HEAD,
     Peer,
     Play,
-    ScriptedServer,
+    Start,
     answer,
     chunk,
+    endless,
     events,
+    silent,
 )
-
-Start = Callable[[Play], Awaitable[ScriptedServer]]
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 WHOLE = chunk(events(DELTA, FINISH, b"[DONE]")) + LAST_CHUNK
-
-
-@pytest.fixture
-async def client_of() -> AsyncIterator[Callable[..., AsyncMoonshot]]:
-    """A client for a server; closed at the end."""
-    clients: list[AsyncMoonshot] = []
-
-    def client_of(server: ScriptedServer | str, *, transport: AiohttpTransport | None = None, **options: Any) -> Any:
-        url = server if isinstance(server, str) else server.url
-        client = AsyncMoonshot(api_key="sk-test", base_url=url, transport=transport or AiohttpTransport(), **options)
-        clients.append(client)
-        return client
-
-    yield client_of
-    for client in clients:
-        await client.aclose()
 
 
 async def streaming(peer: Peer) -> None:
@@ -68,13 +52,6 @@ async def streaming(peer: Peer) -> None:
         # The end of the body comes later than the end of the answer.
         await asyncio.sleep(0.001)
         await peer.send(LAST_CHUNK)
-
-
-async def endless(peer: Peer) -> None:
-    """Begin a stream, and say no more."""
-    await peer.request()
-    await peer.send(SSE_HEAD + chunk(events(DELTA)))
-    await peer.gone()
 
 
 # --- connections
@@ -316,11 +293,6 @@ async def test_a_stream_dropped_in_another_thread_lets_go_of_its_connection(scri
 
 
 # --- clocks
-
-
-async def silent(peer: Peer) -> None:
-    await peer.request()
-    await peer.gone()
 
 
 async def dripping_head(peer: Peer) -> None:

@@ -1,7 +1,7 @@
 """Cancelled at any moment, a call ends there and then, leaves nothing behind, and hurts no other call."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -19,14 +19,12 @@ from tests.scripted import (
     LAST_CHUNK,
     SSE_HEAD,
     Peer,
-    Play,
-    ScriptedServer,
+    Start,
     answer,
     chunk,
     events,
+    silent,
 )
-
-Start = Callable[[Play], Awaitable[ScriptedServer]]
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -41,24 +39,10 @@ async def answering(peer: Peer) -> None:
             await peer.send(answer(COMPLETION))
 
 
-async def silent(peer: Peer) -> None:
-    await peer.request()
-    await peer.gone()
-
-
 @pytest.fixture
-async def client_of() -> AsyncIterator[Callable[..., AsyncMoonshot]]:
-    """A client for a server, with a pool of five; closed at the end."""
-    clients: list[AsyncMoonshot] = []
-
-    def client_of(server: ScriptedServer, **options: Any) -> AsyncMoonshot:
-        transport = AiohttpTransport(max_connections=5)
-        clients.append(AsyncMoonshot(api_key="sk-test", base_url=server.url, transport=transport, **options))
-        return clients[-1]
-
-    yield client_of
-    for client in clients:
-        await client.aclose()
+def client_of(client_of: Any) -> Callable[..., AsyncMoonshot]:
+    """A client with a pool of five."""
+    return lambda server, **options: client_of(server, transport=AiohttpTransport(max_connections=5), **options)
 
 
 async def whole(client: AsyncMoonshot) -> str:

@@ -55,6 +55,18 @@ def test_a_call_in_memory_needs_no_aiohttp() -> None:
     assert not modules & {"aiohttp", "rich", "tenacity"}
 
 
+def test_a_chat_call_loads_nothing_that_only_other_calls_need() -> None:
+    modules = imported_by(
+        "import asyncio\n"
+        "from moonshot_async import AsyncMoonshot, MemoryTransport, Response\n"
+        "async def app(request): return Response(200, {}, '{\"choices\":[]}')\n"
+        "chat = AsyncMoonshot(api_key='sk-x', transport=MemoryTransport(app)).chat.completions\n"
+        "asyncio.run(chat.create(model='m', messages=[], response_format={'type': 'json_object'}))"
+    )
+    others = ("catalog", "chat_events", "chat_stream", "mfjs", "raw_responses", "structured", "types.parsed")
+    assert not modules & {f"moonshot_async.{name}" for name in others}
+
+
 def test_every_public_name_is_there() -> None:
     for name in moonshot_async.__all__:
         assert getattr(moonshot_async, name) is not None

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -33,12 +33,13 @@ from tests.scripted import (
     Peer,
     Play,
     ScriptedServer,
+    Start,
     answer,
     chunk,
+    endless,
     events,
+    silent,
 )
-
-Start = Callable[[Play], Awaitable[ScriptedServer]]
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -49,12 +50,6 @@ def no_gc() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
-
-
-async def waiting(peer: Peer) -> None:
-    await peer.request()
-    await peer.send(SSE_HEAD + chunk(events(DELTA)))
-    await peer.gone()
 
 
 async def finishing(peer: Peer) -> None:
@@ -83,7 +78,7 @@ def in_memory(*pieces: bytes, **options: Any) -> AsyncMoonshot:
 
 
 async def test_a_read_that_was_given_up_is_no_end_of_the_answer(scripted: Start) -> None:
-    async with client_of(await scripted(waiting)) as client:
+    async with client_of(await scripted(endless)) as client:
         stream = await client.chat.completions.create(**ASK, stream=True)
         await anext(stream)
         with pytest.raises(TimeoutError):
@@ -97,7 +92,7 @@ async def test_a_read_that_was_given_up_is_no_end_of_the_answer(scripted: Start)
 
 async def test_events_that_were_given_up_are_no_end_of_the_answer(scripted: Start) -> None:
     async with (
-        client_of(await scripted(waiting)) as client,
+        client_of(await scripted(endless)) as client,
         client.chat.completions.stream(**ASK) as stream,
     ):
         with pytest.raises(TimeoutError):
@@ -330,7 +325,7 @@ async def test_an_answer_that_a_layer_holds_when_time_is_up_is_closed(scripted: 
         await asyncio.sleep(30)
         return response
 
-    server = await scripted(waiting)
+    server = await scripted(endless)
     async with client_of(server, middleware=[slow]) as client:
         with pytest.raises(APITimeoutError):
             await client.chat.completions.create(**ASK, stream=True, timeout=0.1)
@@ -412,11 +407,6 @@ async def cut(peer: Peer) -> None:
 async def broken(peer: Peer) -> None:
     await peer.request()
     await peer.send(SSE_HEAD + chunk(events(DELTA, b"{nonsense")))
-    await peer.gone()
-
-
-async def silent(peer: Peer) -> None:
-    await peer.request()
     await peer.gone()
 
 

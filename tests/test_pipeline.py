@@ -19,6 +19,8 @@ from moonshot_async.errors import (
     BadRequestError,
     ConfigurationError,
     InternalServerError,
+    LengthFinishReasonError,
+    MoonshotError,
     ResponseTooLargeError,
     StreamInterruptedError,
 )
@@ -186,6 +188,21 @@ async def test_a_whole_answer_is_decoded_and_knows_its_request_id() -> None:
     assert isinstance(completion, ChatCompletion)
     assert completion.request_id == "r1"
     assert service.closed
+
+
+async def test_an_error_of_what_is_done_to_an_answer_comes_out_and_its_answer_knows_its_request_id() -> None:
+    def cut(completion: ChatCompletion) -> None:
+        raise LengthFinishReasonError(completion=completion)
+
+    def broken(completion: ChatCompletion) -> None:
+        raise MoonshotError("broken")
+
+    pipeline = pipeline_of(Service(COMPLETION, headers={"Msh-Request-Id": "r1"}))
+    with pytest.raises(LengthFinishReasonError) as caught:
+        await pipeline.fetch(pipeline.request("POST", "/x"), decode_completion.then(cut))
+    assert caught.value.completion.request_id == "r1"
+    with pytest.raises(MoonshotError, match="broken"):
+        await pipeline.fetch(pipeline.request("POST", "/x"), decode_completion.then(broken))
 
 
 async def test_a_body_in_many_pieces_is_joined() -> None:

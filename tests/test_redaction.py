@@ -3,6 +3,7 @@
 import html
 import json
 import pickle
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -99,6 +100,7 @@ def test_every_text_of_a_request_counts() -> None:
     }
 
     assert redactor(body).text(" | ".join(texts)) == " | ".join(["***"] * 5)
+    assert redactor({"prediction": {"content": "what it was"}}).text("no what it was") == "no ***"
     assert redactor({"text_query": "somebody's name"}).text("no somebody's name") == "no ***"
     assert redactor({"name": "x", "arguments": '{"q": "me"}'}).text('{"q": "me"}') == "***"
 
@@ -169,3 +171,39 @@ def test_no_text_is_ever_left_whole(prompt: str, before: str, after: str) -> Non
     shown = found.text(before + prompt + after)
 
     assert prompt in "******" or prompt not in shown or prompt in before + after or "***" in prompt
+
+
+@pytest.mark.parametrize("content", [{"text": PROMPT}, [PROMPT], [{"type": "text", "text": {"value": PROMPT}}]])
+def test_a_message_of_a_shape_that_no_server_takes_is_hidden(content: Any) -> None:
+    found = redactor(
+        {"messages": [{"role": "user", "content": "ordinary one"}, {"role": "assistant", "content": content}]}
+    )
+
+    assert found.text(f"assistant: {PROMPT} and ordinary one") == "assistant: *** and ***"
+
+
+def test_secrets_that_overlap_are_hidden_as_far_as_they_go() -> None:
+    found = redactor({"messages": [{"content": "abcdef"}, {"content": "defghijklmnopqrstuvwxyz0123456789"}]})
+
+    assert found.text("x abcdefghijklmnopqrstuvwxyz012345 y") == "x *** y"
+
+
+def test_thousands_of_messages_do_not_hold_up_the_event_loop() -> None:
+    alike = [{"content": f"The user says this, word for word: {number * 7919}"} for number in range(2000)]
+    found = redactor({"messages": alike})
+    said = ["The user says this, word for word: "] * 1000 + ["abcdef"] * 4000
+    began = time.process_time()
+
+    shown = found.content(json.dumps(said).encode())
+
+    # Looking for each message in each text would take half a minute.
+    assert time.process_time() - began < 3
+    assert json.loads(shown) == ["***"] * 1000 + ["abcdef"] * 4000
+
+
+def test_of_a_large_answer_the_beginning_is_kept() -> None:
+    began = time.process_time()
+
+    assert len(redactor().content(b"x" * 64 * 1024 * 1024)) == 256 * 1024
+    assert redactor().content(b'"' + b"x" * 300_000) == b'"' + b"x" * (256 * 1024 - 1)
+    assert time.process_time() - began < 3

@@ -6,7 +6,7 @@ import gzip
 import json
 import pickle
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,7 @@ from moonshot_async.streaming import collect
 from moonshot_async.transports import AiohttpTransport
 from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk
 from moonshot_async.wire import Content, Request, Response
-from tests.scripted import COMPLETION, DELTA, FINISH, LAST_CHUNK, SSE_HEAD, Peer, Play, ScriptedServer, answer, chunk
-
-Start = Callable[[Play], Awaitable[ScriptedServer]]
+from tests.scripted import COMPLETION, DELTA, FINISH, LAST_CHUNK, SSE_HEAD, Peer, Start, answer, chunk
 
 SAMPLES = {path.stem: path.read_bytes() for path in sorted((Path(__file__).parent / "samples").glob("*.sse"))}
 KEY = "sk-key-that-nobody-may-see"

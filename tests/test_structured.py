@@ -25,11 +25,10 @@ from moonshot_async.structured import (
     answer_type,
     check_strict,
     function_tool,
-    is_type,
     pydantic_function_tool,
 )
 from moonshot_async.types.chat import ChatCompletion, decode_completion
-from moonshot_async.types.encoding import NOT_GIVEN
+from moonshot_async.types.encoding import NOT_GIVEN, is_type
 from moonshot_async.types.model import Model
 from moonshot_async.types.parsed import ParsedChatCompletion
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,7 @@ import pytest
 
 from moonshot_async import AsyncMoonshot, Retry, Timeout
 from moonshot_async.errors import APIConnectionError, APIStatusError, APITimeoutError, UploadError
-from tests.scripted import Peer, Play, ScriptedServer, answer
-
-Start = Callable[[Play], Awaitable[ScriptedServer]]
+from tests.scripted import Peer, ScriptedServer, Start, answer
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

@@ -14,7 +14,7 @@ from moonshot_async.fake.faults import CHAT_PATH
 from moonshot_async.fake.files import Files
 from moonshot_async.fake.jobs import BatchTimes, Job
 from moonshot_async.fake.routes import Call, Handler, Route, json_response
-from moonshot_async.fake.rules import RefusedError
+from moonshot_async.fake.rules import RefusedError, not_found
 from moonshot_async.wire import Response
 
 if TYPE_CHECKING:
@@ -158,9 +158,7 @@ class Batches:
     def _found(self, call: Call) -> Job:
         job = self._jobs.get(call.value)
         if job is None:
-            raise RefusedError(
-                f"Not found the batch {call.value} or Permission denied", status=404, type="resource_not_found_error"
-            )
+            raise not_found("batch", call.value)
         return job
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # What is larger than this is kept on disk, and worked on in a worker thread.
 LARGE: Final = 1024 * 1024
+# How much of it stays with its request.
+BEGINNING: Final = 64 * 1024
 
 _PIECE: Final = 256 * 1024
 

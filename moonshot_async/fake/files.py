@@ -16,7 +16,7 @@ from moonshot_async.fake.blobs import Blob, PiecesBody
 from moonshot_async.fake.extraction import FORMATS, extension, extracted
 from moonshot_async.fake.multipart import FormError, Part, parse_form
 from moonshot_async.fake.routes import Call, Route, json_response
-from moonshot_async.fake.rules import RefusedError
+from moonshot_async.fake.rules import RefusedError, not_found
 from moonshot_async.wire import Response
 
 FILES_PATH: Final = "/v1/files"
@@ -201,9 +201,7 @@ class Files:
     def _found(self, call: Call) -> StoredFile:
         file = self._files.get(call.value)
         if file is None:
-            raise RefusedError(
-                f"Not found the file {call.value} or Permission denied", status=404, type="resource_not_found_error"
-            )
+            raise not_found("file", call.value)
         return file
 
     def _described(self, call: Call, file: StoredFile) -> dict[str, Any]:

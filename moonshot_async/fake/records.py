@@ -2,13 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
 
-from moonshot_async.fake.blobs import LARGE
+from moonshot_async.fake.blobs import BEGINNING, LARGE
 from moonshot_async.wire import Request
-
-# How much of the body of a large request is kept.
-_BEGINNING: Final = 64 * 1024
 
 
 class Records:
@@ -27,7 +23,7 @@ class Records:
         if body_bytes > LARGE:
             assert isinstance(request.body, bytes), "an upload is read before it is recorded"
             headers = request.headers.merged({"Content-Length": str(body_bytes)})
-            request = request.replace(headers=headers, body=request.body[:_BEGINNING])
+            request = request.replace(headers=headers, body=request.body[:BEGINNING])
         self._requests.append(request)
         self._count += 1
         return self._count

@@ -9,7 +9,7 @@ from anyio import to_thread
 from anyio.lowlevel import checkpoint
 from multidict import CIMultiDict
 
-from moonshot_async.fake.blobs import LARGE, Blob, PiecesBody, Spool
+from moonshot_async.fake.blobs import BEGINNING, LARGE, Blob, PiecesBody, Spool
 from moonshot_async.wire import Headers, Request, Response
 
 App = Callable[[Request], Awaitable[Response]]
@@ -19,8 +19,6 @@ _GRACE: Final = 0.05
 # How many connections may wait to be accepted; beyond it the system lets clients try again after a second.
 _BACKLOG: Final = 1024
 _MAX_BODY_BYTES: Final = 100 * 1024 * 1024
-# How much of a large body its request holds.
-_BEGINNING: Final = 64 * 1024
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection"})
 
 
@@ -156,10 +154,10 @@ class FakeServer:
         after = self._receiver.reset_after(request)
         if after is not None:
             body = await _read(incoming, after) if after else Blob()
-            self._receiver.record(request.replace(body=body.read(0, _BEGINNING)), body.size)
+            self._receiver.record(request.replace(body=body.read(0, BEGINNING)), body.size)
             raise ConnectionResetError("the fake reset the connection")
         body = await _read(incoming, self._receiver.body_limit(request) + 1)
-        beginning = body.read(0, _BEGINNING if body.is_large else None)
+        beginning = body.read(0, BEGINNING if body.is_large else None)
         return await self._receiver.answer(request.replace(body=beginning), body)
 
 

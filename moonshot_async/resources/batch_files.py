@@ -10,8 +10,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from moonshot_async.clocks import BodyClocks
-from moonshot_async.errors import APIError, APITimeoutError, ConfigurationError, StreamInterruptedError
-from moonshot_async.pipeline import Pipeline
+from moonshot_async.errors import APITimeoutError, ConfigurationError, MoonshotError, StreamInterruptedError
+from moonshot_async.pipeline import Pipeline, read_piece
 from moonshot_async.resources.batch_lines import AnyRequest, LineMaker
 from moonshot_async.resources.call import CallOptions, path_segment
 from moonshot_async.resources.uploads import MAX_FILE_BYTES
@@ -34,11 +34,28 @@ _WAIT: Final = 1.0
 
 
 async def in_thread(function: Callable[..., T], *args: Any) -> T:
-    """Call what blocks."""
+    """Call what blocks: it works on the spool.
+
+    Raises:
+        ConfigurationError: the disk is full, or the directory for temporary files cannot be used.
+    """
     # anyio is imported late, as everywhere.
     from anyio import to_thread
 
-    return await to_thread.run_sync(function, *args)
+    try:
+        return await to_thread.run_sync(function, *args)
+    except MoonshotError:
+        raise
+    except Exception as error:
+        # Imported by then, if it was used.
+        import sqlite3
+
+        if not isinstance(error, (OSError, sqlite3.Error)):
+            raise
+        raise ConfigurationError(
+            f"requests and results of a batch are kept in temporary files, and cannot be: {error}. Make room, or name "
+            "another directory in TMPDIR. A batch that was created goes on: run it again with its batch_id."
+        ) from error
 
 
 async def new_spool() -> "Spool":
@@ -174,19 +191,12 @@ class Downloads:
         clocks = BodyClocks(request, events=False)
         held = bytearray()
         try:
-            while piece := await response.body.read(clocks.next_deadline()):
+            while piece := await read_piece(request, response, clocks):
                 held += piece
                 if len(held) >= _PIECE_BYTES:
                     yield bytes(held)
                     held.clear()
             if held:
                 yield bytes(held)
-            return
-        except APIError as error:
-            error.request = request.redacted()
-            raise
-        except TimeoutError:
-            pass
         finally:
             response.close()
-        raise clocks.error()

@@ -69,6 +69,10 @@ class _Response(msgspec.Struct, gc=False):
     body: msgspec.Raw = msgspec.Raw()
 
 
+class _Sent(msgspec.Struct, gc=False):
+    body: msgspec.Raw = msgspec.Raw()
+
+
 class _Line(msgspec.Struct, gc=False):
     custom_id: str
     response: _Response | None = None
@@ -79,7 +83,7 @@ class ResultReader:
     """Makes results of lines.
 
     Args:
-        request: a request like those of the batch, for errors: its key is masked in them.
+        request: a request like those of the batch, for errors: its key is masked in them, as prompts are.
         batch: in its last state.
     """
 
@@ -103,26 +107,32 @@ class ResultReader:
         """The result of one request."""
         if joined.result is None:
             return BatchResult(joined.custom_id, line=joined.request, error=self._unanswered())
-        result = self._answered(joined.custom_id, _line(joined.result), joined.request)
+        asked = self._request.replace(body=_sent(joined.request))
+        try:
+            result = self._answered(joined.custom_id, _line(joined.result), joined.request, asked)
+        except APIError as failed:
+            # JSON that only the search for its id could read: the other results of the batch are good all the same.
+            error = complete(failed, asked, Response())
+            return BatchResult(joined.custom_id, line=joined.request, error=error)
         if result.completion is not None and result.completion.usage is not None:
             self._count(result.completion.usage)
         return result
 
-    def _answered(self, custom_id: str, line: _Line, request: bytes | None) -> BatchResult:
+    def _answered(self, custom_id: str, line: _Line, request: bytes | None, asked: Request) -> BatchResult:
         answer = line.response or _Response()
         body, error = bytes(answer.body), bytes(line.error)
         completion: ChatCompletion | None = None
         problem: APIError | None = None
         if answer.status_code is not None and answer.status_code >= 300:
-            problem = self._refused(answer.status_code, body)
+            problem = status_error(asked, Response(answer.status_code, request=asked), body)
         elif body in (b"", b"null"):
-            problem = self._broken(error)
+            problem = _broken(error, asked)
         else:
             try:
                 completion = decode_completion(body)
                 completion._request_id = answer.request_id
             except APIError as failed:
-                problem = complete(failed, self._request, Response())
+                problem = complete(failed, asked, Response())
         if isinstance(problem, APIStatusError):
             problem.request_id = problem.request_id or answer.request_id
         return BatchResult(
@@ -133,19 +143,6 @@ class ResultReader:
             status_code=answer.status_code,
             request_id=answer.request_id,
         )
-
-    def _refused(self, status: int, body: bytes) -> APIError:
-        return status_error(self._request, Response(status, request=self._request), body)
-
-    def _broken(self, content: bytes) -> APIError:
-        """The error of a line that has no answer, but perhaps an error object."""
-        error: Any = None if content in (b"", b"null") else shallow(parse(content))
-        if error is None:
-            problem = APIError("The line of this request has neither an answer nor an error.", body=None)
-            return complete(problem, self._request, Response())
-        message = error.get("message") if isinstance(error, dict) else error
-        text = message if isinstance(message, str) and message else "The request failed within the batch."
-        return complete(APIError(text[:2000], body=error), self._request, Response())
 
     def _unanswered(self) -> APIError:
         batch = self._batch
@@ -165,6 +162,25 @@ class ResultReader:
         spent.completion_tokens += usage.completion_tokens
         spent.total_tokens += usage.total_tokens
         spent.cached_tokens = (spent.cached_tokens or 0) + (usage.cached_tokens or 0)
+
+
+def _sent(line: bytes | None) -> bytes:
+    """The body of a request, as far as it can be read: what a server repeats of it is hidden in errors."""
+    try:
+        return b"" if line is None else bytes(_decode_sent(line).body)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return b""
+
+
+def _broken(content: bytes, asked: Request) -> APIError:
+    """The error of a line that has no answer, but perhaps an error object."""
+    error: Any = None if content in (b"", b"null") else shallow(parse(content))
+    if error is None:
+        problem = APIError("The line of this request has neither an answer nor an error.", body=None)
+        return complete(problem, asked, Response())
+    message = error.get("message") if isinstance(error, dict) else error
+    text = message if isinstance(message, str) and message else "The request failed within the batch."
+    return complete(APIError(text[:2000], body=error), asked, Response())
 
 
 def _line(data: bytes) -> _Line:
@@ -192,3 +208,4 @@ def _raw(tree: Any) -> msgspec.Raw:
 
 
 _decode_line = msgspec.json.Decoder(_Line).decode
+_decode_sent = msgspec.json.Decoder(_Sent).decode

@@ -9,10 +9,9 @@ from typing import IO, Final
 
 from moonshot_async.errors import APIConnectionError, APIError, APIStatusError
 from moonshot_async.pipeline import Pipeline
-from moonshot_async.resources.call import BodyOptions, CallOptions
+from moonshot_async.resources.call import BodyOptions, CallOptions, post
 from moonshot_async.resources.files import Files
 from moonshot_async.resources.listing import Listing
-from moonshot_async.resources.posting import post
 from moonshot_async.types.batches import Batch, BatchCreateRequest, BatchList, decode_batch, decode_batches
 
 # Where the digest of the requests is kept, so that a batch can be found again by what it was made of.

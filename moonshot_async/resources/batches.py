@@ -11,9 +11,16 @@ from moonshot_async.pipeline import Pipeline
 from moonshot_async.resources.batch_files import Requests
 from moonshot_async.resources.batch_plan import RunPlan
 from moonshot_async.resources.batch_run import BatchRun
-from moonshot_async.resources.call import BodyOptions, CallOptions, Resource, check_options, path_segment, take_options
+from moonshot_async.resources.call import (
+    BodyOptions,
+    CallOptions,
+    Resource,
+    check_options,
+    path_segment,
+    post,
+    take_options,
+)
 from moonshot_async.resources.listing import Listing
-from moonshot_async.resources.posting import post
 from moonshot_async.types.batches import (
     CHAT_ENDPOINT,
     DEFAULT_WINDOW,

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from typing import Any, Final, TypedDict
 from urllib.parse import quote, unquote
 
+import msgspec
+
 from moonshot_async.clocks import Timeout
 from moonshot_async.errors import ConfigurationError
 from moonshot_async.pipeline import Pipeline
 from moonshot_async.resources.views import RawAccess, StreamedAccess
-from moonshot_async.types.encoding import NotGiven
+from moonshot_async.types.encoding import NotGiven, encode
+from moonshot_async.wire import Request
 
 
 class CallOptions(TypedDict, total=False):
@@ -73,6 +76,21 @@ def check_options(options: Mapping[str, Any], *, call: str) -> None:
             raise TypeError(
                 f"{call}() got an unexpected keyword argument {name!r}; it takes {', '.join(sorted(_OPTIONS))}"
             )
+
+
+def post(
+    pipeline: Pipeline, path: str, body: msgspec.Struct, options: BodyOptions, *, call: str, once: bool = False
+) -> Request:
+    """Make the request of a call that sends `body`; see `Request` for `once`.
+
+    Raises:
+        TypeError: a keyword is none of `BodyOptions`, or a value has no JSON form.
+        ConfigurationError: a header, the timeout or a text cannot be sent.
+    """
+    given: dict[str, Any] = {**options}
+    extra_body = given.pop("extra_body", None)
+    check_options(given, call=call)
+    return pipeline.request("POST", path, encode(body, extra_body or None), once=once, **take_options(given))
 
 
 def path_segment(value: str, name: str) -> str:

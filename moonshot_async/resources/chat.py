@@ -5,19 +5,22 @@ See: https://platform.kimi.ai/docs/api/chat
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any, Final, Literal, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, Unpack, overload
 
 from moonshot_async.accumulate import ChatAccumulator
-from moonshot_async.chat_stream import ChatCompletionStreamState, ChatStreamManager
 from moonshot_async.resources.call import BodyOptions, CallOptions, Resource, take_options
 from moonshot_async.resources.media_urls import check_media_urls
 from moonshot_async.streaming import Progress, Stream
-from moonshot_async.structured import Parsing, check_strict, is_type
 from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk, decode_chunk, decode_completion
 from moonshot_async.types.chat_params import CompletionParams, CompletionRequest, UnformattedParams
-from moonshot_async.types.encoding import NOT_GIVEN, NotGiven, build, encode, message_params
-from moonshot_async.types.parsed import ParsedChatCompletion
+from moonshot_async.types.encoding import NOT_GIVEN, NotGiven, build, encode, is_type, message_params
 from moonshot_async.wire import Request
+
+# What parses answers, and tells streams as events, is imported by those who ask for it.
+if TYPE_CHECKING:
+    from moonshot_async.chat_stream import ChatStreamManager
+    from moonshot_async.structured import Parsing
+    from moonshot_async.types.parsed import ParsedChatCompletion
 
 T = TypeVar("T")
 
@@ -78,19 +81,19 @@ class Completions(Resource):
 
         See: https://platform.kimi.ai/docs/api/chat
         """
-        n = _choices(params)
+        n = _choices(params) if stream else 1
         prepared = _prepare(params, stream, call="create")
         if stream:
             return await self._open(prepared, ChatAccumulator(n))
         return await self._pipeline.fetch(self._request(prepared), decode_completion)
 
     @overload
-    async def parse(self, *, response_format: type[T], **params: Unpack[ParseParams]) -> ParsedChatCompletion[T]: ...
+    async def parse(self, *, response_format: type[T], **params: Unpack[ParseParams]) -> "ParsedChatCompletion[T]": ...
 
     @overload
-    async def parse(self, **params: Unpack[CreateParams]) -> ParsedChatCompletion[None]: ...
+    async def parse(self, **params: Unpack[CreateParams]) -> "ParsedChatCompletion[None]": ...
 
-    async def parse(self, **params: Any) -> ParsedChatCompletion[Any]:
+    async def parse(self, **params: Any) -> "ParsedChatCompletion[Any]":
         """Ask a model for an answer of a type: `completion.choices[0].message.parsed`.
 
         Takes the keywords of `create`, but for `stream`.
@@ -113,18 +116,20 @@ class Completions(Resource):
 
         See: https://platform.kimi.ai/docs/api/chat
         """
+        from moonshot_async.structured import check_strict
+
         parsing = _take_parsing(params)
         check_strict(params.get("tools"))
         prepared = _prepare(params, NOT_GIVEN, call="parse")
         return await self._pipeline.fetch(self._request(prepared), decode_completion.then(parsing.completion))
 
     @overload
-    def stream(self, *, response_format: type[T], **params: Unpack[ParseParams]) -> ChatStreamManager[T]: ...
+    def stream(self, *, response_format: type[T], **params: Unpack[ParseParams]) -> "ChatStreamManager[T]": ...
 
     @overload
-    def stream(self, **params: Unpack[CreateParams]) -> ChatStreamManager[None]: ...
+    def stream(self, **params: Unpack[CreateParams]) -> "ChatStreamManager[None]": ...
 
-    def stream(self, **params: Any) -> ChatStreamManager[Any]:
+    def stream(self, **params: Any) -> "ChatStreamManager[Any]":
         """Stream an answer as events, with the answer so far at hand: `async with … as stream`.
 
         Takes the keywords of `create`, but for `stream`. `response_format` may be a type, and `tools` may remember
@@ -135,6 +140,8 @@ class Completions(Resource):
 
         See: https://platform.kimi.ai/docs/guide/utilize-the-streaming-output-feature-of-kimi-api
         """
+        from moonshot_async.chat_stream import ChatCompletionStreamState, ChatStreamManager
+
         n, response_format = _choices(params), params.get("response_format", NOT_GIVEN)
         _take_parsing(params)
         tools = params.get("tools", NOT_GIVEN)
@@ -160,8 +167,10 @@ def _choices(params: Mapping[str, Any]) -> int:
     return int(n) if isinstance(n, (int, str)) and str(n).isdecimal() and int(n) > 1 else 1
 
 
-def _take_parsing(params: dict[str, Any]) -> Parsing[Any]:
+def _take_parsing(params: dict[str, Any]) -> "Parsing[Any]":
     """What of the answer is to be parsed; the keywords are left as they are to be sent."""
+    from moonshot_async.structured import Parsing
+
     tools = params.get("tools")
     if isinstance(tools, Iterable) and not isinstance(tools, Mapping):
         # They are looked at more than once.

@@ -3,13 +3,13 @@
 See: https://platform.kimi.ai/docs/api/files
 """
 
-import logging
 import time
 from collections.abc import Mapping
 from typing import Any, Final, Literal, Unpack
 
 from moonshot_async.clocks import timeout_error
 from moonshot_async.errors import APITimeoutError, ConfigurationError, MoonshotError
+from moonshot_async.middleware.log import logger
 from moonshot_async.pipeline import Pipeline
 from moonshot_async.resources.call import CallOptions, Resource, check_options, path_segment
 from moonshot_async.resources.file_content import ContentDecoder, FileContent
@@ -26,8 +26,6 @@ from moonshot_async.types.files import (
     decode_files,
 )
 from moonshot_async.wire import Request
-
-logger = logging.getLogger("moonshot_async")
 
 _PATH: Final = "/files"
 # Results of batches are larger than other answers.

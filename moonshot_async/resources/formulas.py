@@ -9,9 +9,8 @@ from typing import Any, Unpack
 from urllib.parse import quote
 
 from moonshot_async.errors import ConfigurationError, NotFoundError
-from moonshot_async.resources.call import BodyOptions, CallOptions, Resource, check_options
+from moonshot_async.resources.call import BodyOptions, CallOptions, Resource, check_options, post
 from moonshot_async.resources.listing import Listing
-from moonshot_async.resources.posting import post
 from moonshot_async.types.encoding import to_json
 from moonshot_async.types.formulas import (
     Fiber,

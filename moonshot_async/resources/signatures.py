@@ -5,8 +5,7 @@ See: https://platform.kimi.ai/docs/api/signatures-verify
 
 from typing import Unpack
 
-from moonshot_async.resources.call import BodyOptions, Resource
-from moonshot_async.resources.posting import post
+from moonshot_async.resources.call import BodyOptions, Resource, post
 from moonshot_async.types.signatures import SignatureVerdict, VerifyRequest, decode_verdict
 
 

@@ -6,8 +6,7 @@ See: https://platform.kimi.ai/docs/api/estimate
 from collections.abc import Iterable
 from typing import Unpack
 
-from moonshot_async.resources.call import BodyOptions, Resource
-from moonshot_async.resources.posting import post
+from moonshot_async.resources.call import BodyOptions, Resource, post
 from moonshot_async.types.chat_params import ChatMessage
 from moonshot_async.types.encoding import message_params
 from moonshot_async.types.tokenizers import TokenCount, TokenCountRequest, decode_token_count

@@ -6,8 +6,7 @@ See: https://platform.kimi.ai/docs/api/tools
 from collections.abc import Sequence
 from typing import Final, Unpack
 
-from moonshot_async.resources.call import BodyOptions, Resource
-from moonshot_async.resources.posting import post
+from moonshot_async.resources.call import BodyOptions, Resource, post
 from moonshot_async.types.encoding import NOT_GIVEN, NotGiven
 from moonshot_async.types.tools import (
     FetchedPage,

@@ -38,6 +38,16 @@ class RequestOptions(TypedDict, total=False):
 
 Files: TypeAlias = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
+
+class BodyParams(TypedDict, total=False):
+    """What `post` takes besides; see there."""
+
+    body: object
+    content: bytes | None
+    files: Files | None
+    options: RequestOptions
+
+
 _NO_OPTIONS: Final = RequestOptions()
 
 
@@ -90,13 +100,7 @@ class Verbs:
 
     @overload
     async def get(
-        self,
-        path: str,
-        *,
-        cast_to: type[T],
-        options: RequestOptions = ...,
-        stream: Literal[False] = ...,
-        stream_cls: None = ...,
+        self, path: str, *, cast_to: type[T], stream: Literal[False] = ..., options: RequestOptions = ...
     ) -> T: ...
 
     @overload
@@ -105,20 +109,14 @@ class Verbs:
         path: str,
         *,
         cast_to: Any,
-        options: RequestOptions = ...,
         stream: Literal[True],
         stream_cls: type[StreamT],
+        options: RequestOptions = ...,
     ) -> StreamT: ...
 
     @overload
     async def get(
-        self,
-        path: str,
-        *,
-        cast_to: Any,
-        options: RequestOptions = ...,
-        stream: bool = ...,
-        stream_cls: Any = ...,
+        self, path: str, *, cast_to: Any, stream: bool = ..., stream_cls: Any = ..., options: RequestOptions = ...
     ) -> Any: ...
 
     async def get(
@@ -148,44 +146,17 @@ class Verbs:
 
     @overload
     async def post(
-        self,
-        path: str,
-        *,
-        cast_to: type[T],
-        body: object = ...,
-        content: bytes | None = ...,
-        files: Files | None = ...,
-        options: RequestOptions = ...,
-        stream: Literal[False] = ...,
-        stream_cls: None = ...,
+        self, path: str, *, cast_to: type[T], stream: Literal[False] = ..., **params: Unpack[BodyParams]
     ) -> T: ...
 
     @overload
     async def post(
-        self,
-        path: str,
-        *,
-        cast_to: Any,
-        body: object = ...,
-        content: bytes | None = ...,
-        files: Files | None = ...,
-        options: RequestOptions = ...,
-        stream: Literal[True],
-        stream_cls: type[StreamT],
+        self, path: str, *, cast_to: Any, stream: Literal[True], stream_cls: type[StreamT], **params: Unpack[BodyParams]
     ) -> StreamT: ...
 
     @overload
     async def post(
-        self,
-        path: str,
-        *,
-        cast_to: Any,
-        body: object = ...,
-        content: bytes | None = ...,
-        files: Files | None = ...,
-        options: RequestOptions = ...,
-        stream: bool = ...,
-        stream_cls: Any = ...,
+        self, path: str, *, cast_to: Any, stream: bool = ..., stream_cls: Any = ..., **params: Unpack[BodyParams]
     ) -> Any: ...
 
     async def post(

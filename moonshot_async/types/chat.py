@@ -7,7 +7,7 @@ See: https://platform.kimi.ai/docs/api/chat
 """
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -20,6 +20,8 @@ class PromptTokensDetails(Model, kw_only=True, gc=False):
     audio_tokens: int | None = None
     cache_write_tokens: int | None = None
     cached_tokens: int | None = None
+    image_tokens: int | None = None
+    text_tokens: int | None = None
 
 
 class CompletionTokensDetails(Model, kw_only=True, gc=False):
@@ -29,6 +31,7 @@ class CompletionTokensDetails(Model, kw_only=True, gc=False):
     audio_tokens: int | None = None
     reasoning_tokens: int | None = None
     rejected_prediction_tokens: int | None = None
+    text_tokens: int | None = None
 
 
 class Usage(Model, kw_only=True, gc=False):
@@ -36,6 +39,9 @@ class Usage(Model, kw_only=True, gc=False):
 
     Cached prompt tokens come flat, nested or both; whichever is missing is filled in from the other.
     """
+
+    _shown_as: ClassVar[str] = "CompletionUsage"
+    _added: ClassVar[frozenset[str]] = frozenset({"cached_tokens"})
 
     completion_tokens: int = 0
     prompt_tokens: int = 0
@@ -81,6 +87,8 @@ class TopLogprob(Model, kw_only=True, gc=False):
 class TokenLogprob(Model, kw_only=True, gc=False):
     """A token of the answer, its log probability, and the likeliest alternatives."""
 
+    _shown_as: ClassVar[str] = "ChatCompletionTokenLogprob"
+
     token: str = ""
     bytes: list[int] | None = None
     logprob: float = 0.0
@@ -90,6 +98,8 @@ class TokenLogprob(Model, kw_only=True, gc=False):
 class Logprobs(Model, kw_only=True, gc=False):
     """Log probabilities of the tokens of one choice."""
 
+    _shown_as: ClassVar[str] = "ChoiceLogprobs"
+
     content: list[TokenLogprob] | None = None
     refusal: list[TokenLogprob] | None = None
 
@@ -97,12 +107,16 @@ class Logprobs(Model, kw_only=True, gc=False):
 class FunctionCall(Model, kw_only=True, gc=False):
     """The function that a tool call names; `arguments` is JSON text as the model wrote it, not always valid."""
 
+    _shown_as: ClassVar[str] = "Function"
+
     arguments: str = ""
     name: str = ""
 
 
 class ToolCall(Model, kw_only=True, gc=False):
     """One call that the model asks for. `id` is opaque: echo it. `type` is `builtin_function` for `$web_search`."""
+
+    _shown_as: ClassVar[str] = "ChatCompletionMessageFunctionToolCall"
 
     id: str = ""
     function: FunctionCall = msgspec.field(default_factory=FunctionCall)
@@ -117,6 +131,8 @@ class ChatCompletionMessage(Model, kw_only=True, gc=False):
         reasoning_content: what the model thought; the API wants it back, even when empty.
         reasoning: the same under the name that newer vLLM hosts use.
     """
+
+    _added: ClassVar[frozenset[str]] = frozenset({"name", "reasoning_content", "reasoning"})
 
     content: str | None = None
     refusal: str | None = None
@@ -145,6 +161,8 @@ class ChatCompletionMessage(Model, kw_only=True, gc=False):
 class Choice(Model, kw_only=True, gc=False):
     """One of the answers. `finish_reason` is `stop`, `length`, `tool_calls`, or something newer."""
 
+    _added: ClassVar[frozenset[str]] = frozenset({"usage"})
+
     finish_reason: str | None = None
     index: int = 0
     logprobs: Logprobs | None = None
@@ -163,6 +181,8 @@ class ChatCompletion(Answer, kw_only=True, gc=False):
     created: int = 0
     model: str = ""
     object: str = "chat.completion"
+    metadata: dict[str, str] | None = None
+    moderation: Any | None = None
     service_tier: str | None = None
     system_fingerprint: str | None = None
     usage: Usage | None = None
@@ -171,12 +191,16 @@ class ChatCompletion(Answer, kw_only=True, gc=False):
 class FunctionCallDelta(Model, kw_only=True, gc=False):
     """A fragment of a function call; `arguments` are to be appended."""
 
+    _shown_as: ClassVar[str] = "ChoiceDeltaToolCallFunction"
+
     arguments: str | None = None
     name: str | None = None
 
 
 class ToolCallDelta(Model, kw_only=True, gc=False):
     """A fragment of a tool call. Fragments of one call share `index`; some hosts leave it out."""
+
+    _shown_as: ClassVar[str] = "ChoiceDeltaToolCall"
 
     index: int | None = None
     id: str | None = None
@@ -187,6 +211,9 @@ class ToolCallDelta(Model, kw_only=True, gc=False):
 class ChoiceDelta(Model, kw_only=True, gc=False):
     """What one chunk adds to a choice."""
 
+    _added: ClassVar[frozenset[str]] = frozenset({"reasoning_content", "reasoning"})
+
+    audio: Any | None = None
     content: str | None = None
     function_call: FunctionCallDelta | None = None
     refusal: str | None = None
@@ -198,6 +225,9 @@ class ChoiceDelta(Model, kw_only=True, gc=False):
 
 class ChunkChoice(Model, kw_only=True, gc=False):
     """The part of a chunk that belongs to one choice. The finish chunk carries `usage` here."""
+
+    _shown_as: ClassVar[str] = "Choice"
+    _added: ClassVar[frozenset[str]] = frozenset({"usage"})
 
     delta: ChoiceDelta = msgspec.field(default_factory=ChoiceDelta)
     index: int = 0
@@ -217,6 +247,8 @@ class ChatCompletionChunk(Model, kw_only=True, gc=False):
     created: int = 0
     model: str = ""
     object: str = "chat.completion.chunk"
+    moderation: Any | None = None
+    obfuscation: str | None = None
     service_tier: str | None = None
     system_fingerprint: str | None = None
     usage: Usage | None = None

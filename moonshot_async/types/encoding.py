@@ -5,7 +5,7 @@
 
 from collections.abc import Iterable, Mapping
 from math import isfinite
-from typing import Any, Final, NoReturn, TypeAlias, TypeVar
+from typing import Any, Final, NoReturn, TypeAlias, TypeGuard, TypeVar, get_origin
 
 import msgspec
 
@@ -48,6 +48,11 @@ def encode(body: msgspec.Struct, extra_body: Mapping[str, Any] | None = None) ->
     if extra_body is None:
         return to_json(body)
     return to_json({**_fields(body), **plain(extra_body)})
+
+
+def is_type(response_format: object) -> TypeGuard[type[Any]]:
+    """Whether a `response_format` is a type to parse into, and not what the API takes."""
+    return isinstance(response_format, type) or get_origin(response_format) is not None
 
 
 def plain(value: Any) -> Any:

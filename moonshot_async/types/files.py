@@ -29,6 +29,7 @@ class FileObject(Answer, kw_only=True):
         filename: as it was uploaded.
         purpose: "file-extract", "image", "video" or "batch"; "batch_output" and others come from the service.
         status: "ready" or "ok" when it can be used, "error" when it cannot; an open set.
+        expires_at: Unix seconds, on hosts that delete files by themselves.
         status_details: what went wrong, or a warning.
 
     See: https://platform.kimi.ai/docs/api/files
@@ -41,6 +42,7 @@ class FileObject(Answer, kw_only=True):
     object: str = "file"
     purpose: str = ""
     status: str = ""
+    expires_at: int | None = None
     status_details: str | None = None
 
     @property

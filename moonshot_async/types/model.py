@@ -8,7 +8,7 @@ that nothing the server said is lost and the common case pays nothing for it.
 import copy
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar, get_origin
 
 import msgspec
 
@@ -24,8 +24,12 @@ U = TypeVar("U")
 V = TypeVar("V")
 
 
-class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, repr_omit_defaults=True):
+class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A response object. Fields that the SDK does not know are attributes too, and part of every dump."""
+
+    # The class as openai calls it, and the fields that it does not have: those are shown and dumped once they are set.
+    _shown_as: ClassVar[str]
+    _added: ClassVar[frozenset[str]] = frozenset()
 
     # Named in JSON as no server names a field: whatever comes under `_extra` is an unknown field like any other.
     _extra: dict[str, Any] | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="<extra>")
@@ -37,6 +41,16 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, repr_omit_
             if extra is not msgspec.UNSET and name in extra:
                 return extra[name]
             raise AttributeError(f"{type(self).__name__} has no field {name!r}, and the server sent none")
+
+    def __repr__(self) -> str:
+        # As openai shows it, for programs that print it.
+        values = {field.encode_name: getattr(self, field.name) for field in self._shown()} | self.model_extra
+        shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        return f"{vars(type(self)).get('_shown_as', type(self).__name__)}({shown})"
+
+    def __ne__(self, other: object) -> bool:
+        # Structs have one of their own, which knows nothing of an `__eq__` below.
+        return not self == other
 
     @property
     def model_extra(self) -> dict[str, Any]:
@@ -96,14 +110,39 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, repr_omit_
         return twin
 
     def to_dict(
-        self, *, mode: str = "python", exclude_unset: bool = True, exclude_none: bool = False
+        self,
+        *,
+        mode: str = "python",
+        use_api_names: bool = True,
+        exclude_unset: bool = True,
+        exclude_defaults: bool = False,
+        exclude_none: bool = False,
+        warnings: bool = True,
     ) -> dict[str, Any]:
-        """Plain dicts and lists, for logging or storing; fields that only hold None by default are left out."""
-        return self.model_dump(mode=mode, exclude_unset=exclude_unset, exclude_none=exclude_none)
+        """Plain dicts and lists, for logging or storing; fields that only hold None by default are left out.
 
-    def to_json(self, *, indent: int | None = 2, exclude_unset: bool = True) -> str:
+        Args:
+            mode, use_api_names, warnings: make no difference.
+            exclude_unset, exclude_defaults, exclude_none: as for `model_dump`.
+        """
+        return self.model_dump(
+            mode=mode, exclude_unset=exclude_unset, exclude_defaults=exclude_defaults, exclude_none=exclude_none
+        )
+
+    def to_json(
+        self,
+        *,
+        indent: int | None = 2,
+        use_api_names: bool = True,
+        exclude_unset: bool = True,
+        exclude_defaults: bool = False,
+        exclude_none: bool = False,
+        warnings: bool = True,
+    ) -> str:
         """The JSON text of `to_dict`."""
-        return self.model_dump_json(indent=indent, exclude_unset=exclude_unset)
+        return self.model_dump_json(
+            indent=indent, exclude_unset=exclude_unset, exclude_defaults=exclude_defaults, exclude_none=exclude_none
+        )
 
     def model_dump(
         self,
@@ -116,7 +155,7 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, repr_omit_
         exclude_defaults: bool = False,
         exclude_none: bool = False,
     ) -> dict[str, Any]:
-        """Plain dicts and lists with every field.
+        """Plain dicts and lists with every field; those that openai's objects do not have, only once they are set.
 
         Args:
             mode, by_alias: make no difference: the values have JSON forms and the fields no other names.
@@ -131,9 +170,9 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, repr_omit_
         _check_names(include, exclude)
         unsent = self._unsent() if exclude_unset else ()
         out: dict[str, Any] = {}
-        for field in msgspec.structs.fields(self):
+        for field in self._shown():
             value = getattr(self, field.name)
-            if field.name.startswith("_") or field.name in unsent:
+            if field.name in unsent:
                 continue
             if value is None and (exclude_none or (exclude_unset and field.default is None)):
                 continue
@@ -165,6 +204,13 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, repr_omit_
         )
         data = msgspec.json.encode(tree)
         return (msgspec.json.format(data, indent=indent) if indent else data).decode()
+
+    def _shown(self) -> list[msgspec.structs.FieldInfo]:
+        """The fields to show: last those that openai's objects do not have, and only once they are set."""
+        fields = [field for field in msgspec.structs.fields(self) if not field.name.startswith("_")]
+        theirs = [field for field in fields if field.name not in self._added]
+        ours = [field for field in fields if field.name in self._added]
+        return [*theirs, *(field for field in ours if getattr(self, field.name, None) is not None)]
 
     def _unsent(self) -> Collection[str]:
         """Names of fields that hold what the server did not send there; for structs that complete themselves."""

@@ -80,17 +80,19 @@ class Page(Answer, Generic[T], kw_only=True, dict=True):
                 f"call list(...) again, with {info.params}"
             )
         if link.added == info.params:
-            raise APIResponseValidationError(
-                message=f"The list leads in a circle: the page for {info.params} says that the next one is the same."
-            )
+            raise _circle(info)
         page: Self = await link.fetch(info.params)
         return page
 
     async def iter_pages(self) -> AsyncIterator[Self]:
-        """This page and all after it, each fetched when it is asked for."""
+        """This page and all after it, each fetched when it is asked for. Raises as `get_next_page`."""
         page = self
+        led_to: set[str] = set()
         yield page
-        while page.has_next_page():
+        while (info := page.next_page_info()) is not None:
+            if (place := repr(info.params)) in led_to:
+                raise _circle(info)
+            led_to.add(place)
             page = await page.get_next_page()
             yield page
 
@@ -117,6 +119,12 @@ class CursorPage(Page[T], Generic[T], kw_only=True, dict=True):
         """`after` the last item here; None where there is no next page."""
         last = getattr(self.data[-1], "id", None) if self.data and self.has_more else None
         return None if last is None else PageInfo({"after": last})
+
+
+def _circle(info: PageInfo) -> APIResponseValidationError:
+    return APIResponseValidationError(
+        message=f"The list leads in a circle: the page for {info.params} is to come after itself."
+    )
 
 
 def linked(page: P, fetch: FetchPage, added: Mapping[str, object]) -> P:

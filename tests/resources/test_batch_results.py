@@ -144,3 +144,30 @@ def test_tokens_are_added_up() -> None:
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens, usage.cached_tokens) == (5, 6, 10, 2)
     assert usage.prompt_tokens_details is not None
     assert usage.prompt_tokens_details.cached_tokens == 2
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b'"response": {"status_code": 1e400}',
+        b'"response": {"status_code": "200", "body": {"n": ' + b"9" * 5000 + b"}}",
+        b'"response": null, "error": 1e400',
+    ],
+)
+def test_a_line_that_cannot_be_read_hurts_no_other_result(rest: bytes) -> None:
+    assert isinstance(failure(b'{"custom_id": "q", ' + rest + b"}"), APIResponseValidationError)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"response": {"status_code": 400, "body": {"error": {"message": "cannot: a secret"}}}},
+        {"response": {"status_code": 200, "body": {"error": {"message": "cannot: a secret"}}}},
+        {"response": None, "error": {"message": "cannot: a secret"}},
+    ],
+)
+def test_a_prompt_that_a_line_repeats_is_hidden_in_its_error(line: dict[str, Any]) -> None:
+    error = failure(json.dumps({"custom_id": "q", **line}).encode())
+
+    assert "cannot: ***" in error.message
+    assert "a secret" not in f"{error!r} {error.body} {vars(error)}"

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import sqlite3
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +27,7 @@ from moonshot_async.errors import BatchFailedError, InternalServerError, Respons
 from moonshot_async.resources import batch_files, batch_run, batch_spool
 from moonshot_async.resources.batch_results import BatchResult
 from moonshot_async.resources.batch_run import BatchRun
+from moonshot_async.resources.batch_spool import Spool
 from moonshot_async.resources.batches import Batches
 from moonshot_async.types.batches import Batch
 from tests.resources.batch_service import (
@@ -556,6 +559,27 @@ async def test_a_refusal_is_raised_at_once(batches: Batches, service: BatchServi
 
 
 # Leaving, closing, cancelling.
+
+
+async def test_a_disk_that_cannot_be_written_is_an_error_that_says_what_to_do(
+    batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.raises(ConfigurationError, match=r"No such file or directory.*TMPDIR"):
+        await outcome(batches.run([("q", ask("hi"))]))
+
+
+@pytest.mark.parametrize("problem", [sqlite3.OperationalError("database or disk is full"), KeyError("mine")])
+async def test_a_disk_that_is_full_is_an_error_and_a_fault_of_the_program_stays_one(
+    problem: Exception, batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise problem
+
+    monkeypatch.setattr(Spool, "feed", full)
+    expected = (KeyError, "mine") if isinstance(problem, KeyError) else (ConfigurationError, "disk is full.*batch_id")
+    with pytest.raises(expected[0], match=expected[1]):
+        await outcome(batches.run([("q", ask("hi"))]))
 
 
 async def test_a_loop_that_is_left_leaves_the_batch_running(

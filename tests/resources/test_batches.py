@@ -1,24 +1,17 @@
 """`client.batches`: create, retrieve, list, cancel."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from moonshot_async import AsyncMoonshot, BadRequestError, ConfigurationError, MemoryTransport, NotFoundError
+from moonshot_async import AsyncMoonshot, BadRequestError, ConfigurationError, NotFoundError
 from tests.resources.batch_service import BatchService
 
 
 @pytest.fixture
 def service() -> BatchService:
     return BatchService()
-
-
-@pytest.fixture
-async def client(service: BatchService) -> AsyncIterator[AsyncMoonshot]:
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(service)) as client:
-        yield client
 
 
 async def test_a_batch_is_created_with_what_openai_is_told(client: AsyncMoonshot, service: BatchService) -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import AsyncIterator
 from typing import Any, TypedDict
 
 import msgspec
@@ -16,17 +15,6 @@ from moonshot_async.structured import function_tool
 from moonshot_async.types.parsed import ParsedChatCompletion
 
 ASK: dict[str, Any] = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Hi"}]}
-
-
-@pytest.fixture
-def fake() -> FakeMoonshot:
-    return FakeMoonshot()
-
-
-@pytest.fixture
-async def client(fake: FakeMoonshot) -> AsyncIterator[AsyncMoonshot]:
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(fake)) as client:
-        yield client
 
 
 def sent(fake: FakeMoonshot) -> Any:

@@ -1,13 +1,12 @@
 """List calls: awaited for a page, or iterated for all there is."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from moonshot_async import AsyncMoonshot, InternalServerError, MemoryTransport, Request, Response
+from moonshot_async import AsyncMoonshot, InternalServerError, Request, Response
 from moonshot_async.resources.listing import Listing
 from moonshot_async.types.model import Model, ModelDecoder
 from moonshot_async.types.pages import CursorPage
@@ -46,12 +45,6 @@ class Service:
 @pytest.fixture
 def service() -> Service:
     return Service()
-
-
-@pytest.fixture
-async def client(service: Service) -> AsyncIterator[AsyncMoonshot]:
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(service)) as client:
-        yield client
 
 
 def things(client: AsyncMoonshot, query: Any = None, **options: Any) -> Listing[CursorPage[Thing], Thing]:

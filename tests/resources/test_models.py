@@ -1,7 +1,6 @@
 """`client.models`."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,17 +8,6 @@ import pytest
 from moonshot_async import AsyncMoonshot, ConfigurationError, MemoryTransport, NotFoundError, Request, Response
 from moonshot_async.catalog import CATALOG
 from moonshot_async.fake import FakeMoonshot
-
-
-@pytest.fixture
-def fake() -> FakeMoonshot:
-    return FakeMoonshot()
-
-
-@pytest.fixture
-async def client(fake: FakeMoonshot) -> AsyncIterator[AsyncMoonshot]:
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(fake)) as client:
-        yield client
 
 
 async def test_a_list_can_be_awaited(client: AsyncMoonshot) -> None:

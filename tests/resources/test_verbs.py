@@ -1,7 +1,6 @@
 """Endpoints that the SDK has no method for: `client.get` and its kin. (`client.request` is in test_client.py.)"""
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from moonshot_async import (
     ChatCompletion,
     ChatCompletionChunk,
     ConfigurationError,
-    MemoryTransport,
     NotFoundError,
     Request,
     Response,
@@ -49,12 +47,6 @@ class Service:
 @pytest.fixture
 def service() -> Service:
     return Service()
-
-
-@pytest.fixture
-async def client(service: Service) -> AsyncIterator[AsyncMoonshot]:
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(service)) as client:
-        yield client
 
 
 @pytest.mark.parametrize("verb", ["get", "post", "put", "patch", "delete"])

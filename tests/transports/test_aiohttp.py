@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,9 +33,7 @@ from moonshot_async.fake import FakeMoonshot
 from moonshot_async.transports import AiohttpTransport
 from moonshot_async.wire import Request, Response
 from tests.conftest import open_sockets
-from tests.scripted import SSE_HEAD, Peer, Play, ScriptedServer, answer, chunk
-
-Start = Callable[[Play], Awaitable[ScriptedServer]]
+from tests.scripted import SSE_HEAD, Peer, Play, Start, answer, chunk
 
 URL = "http://moonshot.test/v1/models"
 KEY = ConnectionKey("moonshot.test", 80, False, True, None, None, None)

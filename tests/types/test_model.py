@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonshot_async.errors import APIError, APIResponseValidationError
-from moonshot_async.types.chat import ChatCompletion, decode_chunk, decode_completion
+from moonshot_async.types.chat import ChatCompletion, ChatCompletionMessage, Usage, decode_chunk, decode_completion
 from moonshot_async.types.model import Model, ModelDecoder, error_event, excerpt, sent_null
 
 UNKNOWN = {
@@ -487,7 +487,38 @@ def test_models_are_equal_by_value_and_show_what_they_hold() -> None:
 
     assert one == two
     assert one != ChatCompletion(choices=[], id="b")
-    assert repr(one) == "ChatCompletion(id='a', choices=[])"
+    assert repr(one) == (
+        "ChatCompletion(id='a', choices=[], created=0, model='', object='chat.completion', metadata=None, "
+        "moderation=None, service_tier=None, system_fingerprint=None, usage=None)"
+    )
+
+
+def test_what_openai_does_not_have_is_shown_and_dumped_once_it_is_there() -> None:
+    silent = ChatCompletionMessage(content="a")
+    thoughtful = ChatCompletionMessage.construct(reasoning_content="", mood="good")
+
+    assert "reasoning" not in repr(silent)
+    assert list(silent.model_dump()) == (
+        ["content", "refusal", "role", "annotations", "audio", "function_call", "tool_calls"]
+    )
+    assert repr(thoughtful).endswith("tool_calls=None, reasoning_content='', mood='good')")
+    assert thoughtful.model_dump()["reasoning_content"] == ""
+
+
+def test_a_repr_says_nothing_that_only_the_headers_said() -> None:
+    completion = ChatCompletion(choices=[])
+    completion._request_id = "r-1"
+
+    assert "r-1" not in repr(completion)
+
+
+def test_dumps_take_the_keywords_of_openai() -> None:
+    usage = Usage.construct(prompt_tokens=1)
+
+    assert usage.to_dict(use_api_names=False, warnings=False, exclude_defaults=True) == {"prompt_tokens": 1}
+    assert usage.to_json(
+        indent=None, use_api_names=False, warnings=False, exclude_defaults=True, exclude_none=True
+    ) == ('{"prompt_tokens":1}')
 
 
 def test_answers_are_equal_by_what_they_say_and_not_by_the_ids_of_their_requests() -> None:
@@ -495,5 +526,6 @@ def test_answers_are_equal_by_what_they_say_and_not_by_the_ids_of_their_requests
     again._request_id = "another request"
 
     assert answer == again
+    assert not answer != again  # noqa: SIM202  # they are two methods
     assert answer != again.model_copy(update={"id": "chatcmpl-2"})
     assert answer != "chatcmpl-1"

@@ -105,6 +105,17 @@ async def test_a_list_that_leads_in_a_circle_is_an_error_and_not_an_endless_loop
     assert seen == ["a", "b", "a", "b"]
 
 
+async def test_a_list_that_leads_in_a_wider_circle_is_an_error_too() -> None:
+    async def fetch(added: Mapping[str, object]) -> CursorPage[Item]:
+        return linked(page_of("b" if added["after"] == "a" else "a", has_more=True), fetch, added)
+
+    seen = []
+    with pytest.raises(APIResponseValidationError, match=r"in a circle.*'after': 'a'"):
+        async for item in linked(page_of("a", has_more=True), fetch, {}):
+            seen.append(item.id)  # noqa: PERF401  # what came before the error counts
+    assert seen == ["a", "b", "a"]
+
+
 async def test_there_is_no_page_after_the_last() -> None:
     with pytest.raises(RuntimeError, match="ask has_next_page"):
         await linked(page_of("a"), nobody, {}).get_next_page()

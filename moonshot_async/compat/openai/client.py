@@ -1,5 +1,6 @@
 """`AsyncOpenAI`: the client, with the keywords that only the openai package has."""
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from moonshot_async.client import AsyncMoonshot
@@ -32,6 +33,13 @@ class AsyncOpenAI(AsyncMoonshot):
             return super().with_options(**_understood(options))
 
         copy = with_options
+
+        @cached_property
+        def chat(self):
+            """Chat completions."""
+            from moonshot_async.compat.openai.reasoning import Chat
+
+            return Chat(self._pipeline)
 
 
 def _understood(options: dict[str, Any]) -> dict[str, Any]:

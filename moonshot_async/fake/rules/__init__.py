@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from moonshot_async.catalog import Catalog, Model
 from moonshot_async.fake.rules import messages, models, parameters, parts, tools
-from moonshot_async.fake.rules.basics import Payload, RefusedError
+from moonshot_async.fake.rules.basics import Payload, RefusedError, not_found
 
-__all__ = ["Payload", "RefusedError", "check_chat", "find_model"]
+__all__ = ["Payload", "RefusedError", "check_chat", "find_model", "not_found"]
 
 
 def check_chat(
@@ -52,9 +52,7 @@ def find_model(id: str, catalog: Catalog, *, legacy_models: bool) -> Model:
     """Look up a model that the service serves."""
     model = catalog.get(id)
     if model is None or (catalog.retired_on(id) and not legacy_models):
-        raise RefusedError(
-            f"Not found the model {id} or Permission denied", status=404, type="resource_not_found_error"
-        )
+        raise not_found("model", id)
     return model
 
 

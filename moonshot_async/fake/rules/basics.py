@@ -18,6 +18,11 @@ class RefusedError(Exception):
         self.type = type
 
 
+def not_found(kind: str, id: str) -> RefusedError:
+    """The refusal of an id that names nothing, or something of another account."""
+    return RefusedError(f"Not found the {kind} {id} or Permission denied", status=404, type="resource_not_found_error")
+
+
 def expect(payload: Payload, name: str, kinds: type | tuple[type, ...], text: str) -> None:
     """Refuse a value that is neither absent, null nor of `kinds`; a boolean is no number."""
     value = payload.get(name)
