@@ -13,12 +13,12 @@ from types import TracebackType
 from typing import Any, Final, Generic, TypeVar, overload
 
 from moonshot_async.clocks import BodyClocks
-from moonshot_async.errors import request_id_of
+from moonshot_async.errors import ResponseTooLargeError, request_id_of
 from moonshot_async.pipeline import Pipeline, read_piece
 from moonshot_async.streaming import Progress, Stream
 from moonshot_async.types.casting import decoder_of, is_response_type
 from moonshot_async.types.model import Decode
-from moonshot_async.wire import Headers, Request, Response
+from moonshot_async.wire import DEFAULT_MAX_BODY_BYTES, Headers, Request, Response
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -256,7 +256,8 @@ class APIResponse(_Head, Generic[T]):
         """
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"chunk_size must be 1 or more, not {chunk_size}")
-        held = b""
+        # Large chunks come in many pieces: bytes would be copied for each of them.
+        held = bytearray()
         async for piece in self._pieces():
             if chunk_size is None:
                 yield piece
@@ -264,10 +265,10 @@ class APIResponse(_Head, Generic[T]):
             held += piece
             whole = len(held) - len(held) % chunk_size
             for start in range(0, whole, chunk_size):
-                yield held[start : start + chunk_size]
-            held = held[whole:]
+                yield bytes(held[start : start + chunk_size])
+            del held[:whole]
         if held:
-            yield held
+            yield bytes(held)
 
     async def iter_text(self, chunk_size: int | None = None) -> AsyncIterator[str]:
         """The body as text, piece by piece; no character is cut. `chunk_size` is in bytes. Raises as `iter_bytes`."""
@@ -279,17 +280,25 @@ class APIResponse(_Head, Generic[T]):
             yield text
 
     async def iter_lines(self) -> AsyncIterator[str]:
-        r"""The body line by line, without their ends (`\n`, `\r\n` or `\r`). Raises as `iter_bytes`."""
+        r"""The body line by line, without their ends (`\n`, `\r\n` or `\r`). Raises as `iter_bytes`.
+
+        Raises:
+            ResponseTooLargeError: a line is longer than a body in memory may be (64 Mi characters).
+        """
         ends = io.IncrementalNewlineDecoder(None, translate=True)
         held: list[str] = []
+        size = 0
         async for text in self.iter_text():
             first, *rest = ends.decode(text).split("\n")
             held.append(first)
+            size += len(first)
+            if size > DEFAULT_MAX_BODY_BYTES:
+                raise self._too_large()
             if rest:
                 yield "".join(held)
                 for line in rest[:-1]:
                     yield line
-                held = [rest[-1]]
+                held, size = [rest[-1]], len(rest[-1])
         *lines, last = ("".join(held) + ends.decode("", final=True)).split("\n")
         for line in lines:
             yield line
@@ -330,6 +339,11 @@ class APIResponse(_Head, Generic[T]):
         finally:
             self.is_closed = True
             response.close()
+
+    def _too_large(self) -> ResponseTooLargeError:
+        error = ResponseTooLargeError(DEFAULT_MAX_BODY_BYTES)
+        error.request = self.http_request.redacted()
+        return error
 
     def _use(self) -> None:
         if self._used or self.is_closed:

@@ -272,7 +272,7 @@ def test_a_schema_says_what_the_type_says() -> None:
 
     assert schema["description"] == "A bit of all."
     assert properties["age"] == {"type": "integer", "minimum": 1, "maximum": 149, "description": "In years."}
-    assert properties["word"] == {"type": "string", "minLength": 1, "maxLength": 9}
+    assert properties["word"] == {"type": "string", "minLength": 1, "maxLength": 9, "description": "(pattern: ^a)"}
     assert properties["size"] == {"type": "integer", "default": 3}
     assert properties["parent"] == {"anyOf": [{"$ref": "#"}, {"type": "null"}]}
     assert properties["shape"] == {"anyOf": [{"$ref": "#/$defs/Circle"}, {"$ref": "#/$defs/Square"}]}
@@ -367,7 +367,16 @@ SAYS: dict[str, tuple[Any, Any]] = {
     "bounds with an exponent": ({"type": "number", "minimum": 1e-9, "maximum": float("inf")}, {"type": "number"}),
     "lengths that are none": ({"type": "string", "minLength": -1, "maxLength": 2.5}, STRING),
     "lengths with a point": ({"type": "string", "minLength": 1.0}, STRING | {"minLength": 1}),
-    "a pattern": ({"type": "string", "pattern": "a", "format": "uri", "title": "A", "examples": ["a"]}, STRING),
+    "a pattern": (
+        {"type": "string", "pattern": "a", "format": "uri", "title": "A", "examples": ["a"]},
+        STRING | {"description": "(format: uri, pattern: a)"},
+    ),
+    "a format that is described": (
+        {"anyOf": [{"type": "string", "format": "date", "description": "When."}, NULL]},
+        {"anyOf": [STRING | {"description": "When. (format: date)"}, NULL]},
+    ),
+    "a format of a number": ({"type": "integer", "format": "int64"}, INTEGER),
+    "a format that is none": ({"type": "string", "format": 5}, STRING),
     "a default of another type": ({"type": "string", "default": 1}, STRING),
     "a default": ({"type": "number", "default": 1}, {"type": "number", "default": 1}),
     "a default that is false": ({"type": "boolean", "default": False}, {"type": "boolean", "default": False}),
@@ -377,7 +386,7 @@ SAYS: dict[str, tuple[Any, Any]] = {
     "a description that is none": ({"type": "string", "description": 5}, STRING),
     "a record": (
         {"type": "object", "additionalProperties": {"type": "string", "format": "uri"}},
-        {"type": "object", "additionalProperties": STRING},
+        {"type": "object", "additionalProperties": STRING | {"description": "(format: uri)"}},
     ),
     "a record of anything": (
         {"type": "object", "additionalProperties": {}},
@@ -450,7 +459,7 @@ SAYS: dict[str, tuple[Any, Any]] = {
         {"type": "array", "items": STRING | {"maxLength": 2}},
     ),
     "allOf of values": ({"allOf": [{"enum": [1, 2]}, {"enum": [2, 3]}]}, INTEGER | {"enum": [2]}),
-    "allOf with what is none": ({"allOf": [STRING, True, 5], "pattern": "a"}, STRING),
+    "allOf with what is none": ({"allOf": [STRING, True, 5], "pattern": "a"}, STRING | {"description": "(pattern: a)"}),
     "allOf that is none": ({"allOf": "x", "type": "string"}, STRING),
     "no schema": (5, ANY_VALUE),
 }

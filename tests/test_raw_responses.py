@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import gc
+import itertools
 import json
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
@@ -28,6 +29,7 @@ from moonshot_async import (
     Stream,
     StreamInterruptedError,
     Timeout,
+    raw_responses,
 )
 from moonshot_async.resources.call import Resource
 from moonshot_async.types.casting import decoder_of
@@ -293,6 +295,23 @@ async def test_lines_end_where_they_end_wherever_the_body_was_cut(
     service.body = lambda: [content[start : start + size] for start in range(0, len(content), size)]
     async with client.chat.completions.with_streaming_response.create(**ASK) as response:
         assert [line async for line in response.iter_lines()] == lines
+
+
+async def test_a_line_that_has_no_end_is_not_gathered_without_bound(
+    client: AsyncMoonshot, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw_responses, "DEFAULT_MAX_BODY_BYTES", 10)
+    service.body = lambda: [b"ten bytes!\nten b", *itertools.repeat(b"ytes!", 1000)]
+    lines = []
+    async with client.chat.completions.with_streaming_response.create(**ASK) as response:
+        with pytest.raises(ResponseTooLargeError) as caught:
+            async for line in response.iter_lines():
+                lines.append(line)  # noqa: PERF401  # what came before the error counts
+
+    assert lines == ["ten bytes!"]
+    assert service.read < 10
+    assert caught.value.request is not None
+    assert caught.value.request.body == b""
 
 
 async def test_a_body_goes_to_a_file(client: AsyncMoonshot, service: Service, tmp_path: Path) -> None:

@@ -188,6 +188,12 @@ def test_secrets_that_overlap_are_hidden_as_far_as_they_go() -> None:
     assert found.text("x abcdefghijklmnopqrstuvwxyz012345 y") == "x *** y"
 
 
+def test_what_only_begins_like_a_secret_is_left_alone() -> None:
+    found = redactor({"messages": [{"content": "abcdefgh"}]})
+
+    assert found.text("abcdefxx abcdefgh and abcdefgh.") == "abcdefxx *** and ***."
+
+
 def test_thousands_of_messages_do_not_hold_up_the_event_loop() -> None:
     alike = [{"content": f"The user says this, word for word: {number * 7919}"} for number in range(2000)]
     found = redactor({"messages": alike})

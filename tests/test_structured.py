@@ -231,7 +231,7 @@ def test_an_answer_is_parsed_and_keeps_all_that_it_had() -> None:
     message = parsed.choices[0].message
     assert message.parsed == Point(1)
     assert (message.content, message.reasoning_content, message.tool_calls) == ('{"x": 1}', "Hm.", None)
-    assert message.model_extra == {"unheard_of": 5}
+    assert message.model_extra["unheard_of"] == 5
     assert (parsed.request_id, parsed.id, parsed.usage) == ("r1", "c", completion.usage)
     assert isinstance(parsed, ChatCompletion)
     assert parsed.to_dict()["choices"][0]["message"]["parsed"] == {"x": 1, "mood": "good"}

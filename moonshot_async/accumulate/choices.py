@@ -170,7 +170,7 @@ class ChoiceState:
             self.logprobs = Logprobs()
         known = self.logprobs
         if not isinstance(new._extra, UnsetType):
-            known._extra = known.model_extra | new._extra
+            known._extra = known._undocumented() | new._extra
         if new.content is not None:
             known.content = [] if known.content is None else known.content
             known.content.extend(new.content)

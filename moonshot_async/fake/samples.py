@@ -6,11 +6,14 @@ bounds) and, for free strings, from a hint taken from the prompt.
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from moonshot_async.fake.conforming import Resolve, conforms
 
+# Where a dialect has no word for it, descriptions tell the format.
+_TOLD_FORMAT: Final = re.compile(r"\bformat: ([a-z-]+)")
 _FORMATS: Final = {
     "date-time": "2026-11-22T09:30:00Z",
     "date": "2026-11-22",
@@ -236,7 +239,8 @@ def _number(schema: Mapping[str, Any], *, whole: bool) -> int | float:
 
 
 def _string(schema: Mapping[str, Any], hint: str) -> str:
-    text = _FORMATS.get(str(schema.get("format")), hint)
+    told = _TOLD_FORMAT.search(str(schema.get("description")))
+    text = _FORMATS.get(told[1] if told else str(schema.get("format")), hint)
     least, most = min(int(schema.get("minLength", 0)), _MOST_CHARACTERS), schema.get("maxLength")
     if len(text) < least:
         text = (text or "x") * (least // max(1, len(text)) + 1)

@@ -7,11 +7,23 @@ from moonshot_async.mfjs.vocabulary import CONSTRAINTS, Schema, plain_number, ty
 _LOWER: Final = frozenset(("minimum", "minLength", "minItems", "exclusiveMinimum"))
 _UPPER: Final = frozenset(("maximum", "maxLength", "maxItems", "exclusiveMaximum"))
 
+# What is told to the model instead of being lost.
+_TOLD: Final = ("format", "pattern")
+
 
 def text_of(schema: Schema) -> str | None:
     """The description of a schema."""
     description = schema.get("description")
     return description if isinstance(description, str) and description else None
+
+
+def told(schema: Schema) -> str | None:
+    """The description of a schema, and in it what the dialect has no other words for."""
+    description = text_of(schema)
+    hints = [f"{word}: {value}" for word in _TOLD if isinstance(value := schema.get(word), str) and value]
+    if not hints or "string" not in types_of(schema):
+        return description
+    return " ".join(filter(None, (description, f"({', '.join(hints)})")))
 
 
 def notes_of(schema: Schema) -> Schema:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from moonshot_async.mfjs.assembly import LOCAL, any_of, any_value, described, finished, is_any
-from moonshot_async.mfjs.joining import merged, notes_of, text_of
+from moonshot_async.mfjs.joining import merged, notes_of, text_of, told
 from moonshot_async.mfjs.vocabulary import CONSTRAINTS, KEPT, REWORDED, Schema, bounded, by_type, default_of, types_of
 
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -19,7 +19,8 @@ def normalise(schema: Schema, *, closed: bool = False, dropped: list[str] | None
 
     References point to `#/$defs/…`, and only there; `type` stands in the branches of `anyOf`, which stands for `oneOf`,
     `nullable` and lists of types too; `const` is an `enum`, whose values are of one type; tuples are lists of whatever
-    their items may be. The schema that is given is not changed, and what comes out comes out again as it went in.
+    their items may be; `format` and `pattern` of a text are told in its description. The schema that is given is not
+    changed, and what comes out comes out again as it went in.
 
     Args:
         schema: its root describes an object, or anything (`{}`).
@@ -97,7 +98,7 @@ class _Normaliser:
         return schema
 
     def _said(self, flat: Schema, path: str) -> Schema | None:
-        description = text_of(flat)
+        description = told(flat)
         if "$ref" in flat:
             return self._reference(flat["$ref"], description, path)
         word = next((word for word in ("anyOf", "oneOf") if isinstance(flat.get(word), list) and flat[word]), None)

@@ -25,8 +25,9 @@ class BatchResult:
         custom_id: of the request.
         completion: the answer; None where there is an error.
         error: what the same call outside a batch would have raised, so a subclass of `APIError`; None where there is
-            an answer. A request that the batch did not come to has one, too, with `.code` "batch_expired",
-            "batch_cancelled" or "batch_incomplete" and `.retryable` True.
+            an answer. A request that the batch did not come to has one, too, retryable and with `.code`
+            "batch_expired" or "batch_cancelled"; one whose line is missing from the results has "batch_incomplete",
+            and may be paid for.
         status_code: the HTTP status of the request within the batch; None where it got none.
         request_id: names the request for the vendor's support.
     """
@@ -153,7 +154,8 @@ class ResultReader:
             "incomplete": f"is {batch.status}, but its files have no line for this request",
         }[ended]
         error = APIError(f"Batch {batch.id} {what}.", self._request, body={"code": f"batch_{ended}"})
-        error.retryable = True
+        # A line that is missing although the batch says that it is done may have been answered, and paid for.
+        error.retryable = ended != "incomplete"
         return error
 
     def _count(self, usage: Usage) -> None:

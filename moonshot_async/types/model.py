@@ -44,7 +44,7 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     def __repr__(self) -> str:
         # As openai shows it, for programs that print it.
-        values = {field.encode_name: getattr(self, field.name) for field in self._shown()} | self.model_extra
+        values = {field.encode_name: getattr(self, field.name) for field in self._shown()} | self._undocumented()
         shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
         return f"{vars(type(self)).get('_shown_as', type(self).__name__)}({shown})"
 
@@ -54,8 +54,11 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     @property
     def model_extra(self) -> dict[str, Any]:
-        """The fields that the server sent beyond the documented ones."""
-        return {} if isinstance(self._extra, msgspec.UnsetType) else self._extra
+        """What openai's objects do not have either: fields that are not documented, and those of Moonshot that came."""
+        unsent = self._unsent()
+        came = [field for field in self._shown() if field.name in self._added and field.name not in unsent]
+        known = {field.encode_name: _dump(getattr(self, field.name), True, False, False) for field in came}
+        return known | self._undocumented()
 
     @property
     def model_fields_set(self) -> set[str]:
@@ -101,12 +104,12 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         """A copy, unknown fields included, with some fields changed; shallow, unless `deep`."""
         twin = copy.deepcopy(self) if deep else copy.copy(self)
         if not isinstance(self._extra, msgspec.UnsetType):
-            twin._extra = dict(twin.model_extra)
+            twin._extra = dict(self._extra)
         for name, value in (update or {}).items():
             if name in self.__struct_fields__:
                 setattr(twin, name, value)
             else:
-                twin._extra = {**twin.model_extra, name: value}
+                twin._extra = {**twin._undocumented(), name: value}
         return twin
 
     def to_dict(
@@ -178,7 +181,7 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
                 continue
             if not (exclude_defaults and value == _default(field)):
                 out[field.encode_name] = _dump(value, exclude_unset, exclude_defaults, exclude_none)
-        out |= {name: value for name, value in self.model_extra.items() if not (exclude_none and value is None)}
+        out |= {name: value for name, value in self._undocumented().items() if not (exclude_none and value is None)}
         if include is None and exclude is None:
             return out
         return {n: v for n, v in out.items() if (include is None or n in include) and n not in (exclude or ())}
@@ -204,6 +207,10 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         )
         data = msgspec.json.encode(tree)
         return (msgspec.json.format(data, indent=indent) if indent else data).decode()
+
+    def _undocumented(self) -> dict[str, Any]:
+        """The fields that the server sent beyond the documented ones."""
+        return {} if isinstance(self._extra, msgspec.UnsetType) else self._extra
 
     def _shown(self) -> list[msgspec.structs.FieldInfo]:
         """The fields to show: last those that openai's objects do not have, and only once they are set."""

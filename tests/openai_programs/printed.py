@@ -23,6 +23,7 @@ async def main() -> None:
     print(completion.choices[0].message)
     print(completion.model_dump())
     print(completion.model_dump_json(indent=2))
+    print(completion.choices[0].message.model_extra, completion.usage.model_extra, completion.model_extra)
     print(completion.to_dict(use_api_names=False, exclude_none=True))
     silent = await client.chat.completions.create(**ASK, extra_body={"thinking": {"type": "disabled"}})
     print(silent.choices[0], silent.usage)
@@ -38,7 +39,7 @@ async def main() -> None:
 
     async for chunk in await client.chat.completions.create(**ASK, stream=True, logprobs=True):
         if not chunk.choices[0].finish_reason:
-            print(chunk.choices[0].delta)
+            print(chunk.choices[0].delta, chunk.choices[0].delta.model_extra)
             print(chunk)
             print(chunk.model_dump())
 

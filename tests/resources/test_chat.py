@@ -1,8 +1,10 @@
 """`client.chat.completions`: keywords in, a request out."""
 
 import dataclasses
+import datetime
 import json
-from typing import Any, TypedDict
+import uuid
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 import pydantic
@@ -262,6 +264,29 @@ async def test_a_response_format_of_the_api_is_sent_as_it_is(client: AsyncMoonsh
         assert isinstance(completion, ParsedChatCompletion)
         assert completion.choices[0].message.parsed is None
         assert sent(fake).get("response_format", NOT_GIVEN) == given.get("response_format", NOT_GIVEN)
+
+
+@dataclasses.dataclass
+class Meeting:
+    day: datetime.date
+    start: Annotated[datetime.datetime, msgspec.Meta(tz=True)]
+    id: uuid.UUID
+    until: datetime.date | None = None
+
+
+class Visit(pydantic.BaseModel):
+    day: datetime.date
+    start: datetime.datetime | None
+
+
+@pytest.mark.parametrize("type_", [Meeting, Visit])
+async def test_the_formats_of_texts_are_told(type_: Any, client: AsyncMoonshot, fake: FakeMoonshot) -> None:
+    completion = await client.chat.completions.parse(**ASK, response_format=type_)
+
+    parsed = completion.choices[0].message.parsed
+    assert isinstance(parsed, type_)
+    assert isinstance(parsed.start, datetime.datetime)
+    assert "(format: date)" in str(sent(fake)["response_format"])
 
 
 async def test_an_answer_that_does_not_fit_is_an_error_that_holds_it(client: AsyncMoonshot, fake: FakeMoonshot) -> None:

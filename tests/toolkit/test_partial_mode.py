@@ -168,7 +168,7 @@ def test_both_calls_are_counted() -> None:
     assert whole.usage.prompt_tokens_details.cached_tokens == 180
     assert whole.usage.completion_tokens_details is not None
     assert whole.usage.completion_tokens_details.reasoning_tokens == 7
-    assert whole.usage.model_extra == {"cost": 1.5}
+    assert whole.usage.model_extra["cost"] == 1.5
     assert cut.usage is not None
     assert cut.usage.prompt_tokens == 100
 

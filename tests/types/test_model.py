@@ -503,6 +503,10 @@ def test_what_openai_does_not_have_is_shown_and_dumped_once_it_is_there() -> Non
     )
     assert repr(thoughtful).endswith("tool_calls=None, reasoning_content='', mood='good')")
     assert thoughtful.model_dump()["reasoning_content"] == ""
+    assert silent.model_extra == {}
+    assert thoughtful.model_extra == {"reasoning_content": "", "mood": "good"}
+    assert Usage.model_validate({"cached_tokens": 5}).model_extra == {"cached_tokens": 5}
+    assert Usage.model_validate({"prompt_tokens_details": {"cached_tokens": 5}}).model_extra == {}
 
 
 def test_a_repr_says_nothing_that_only_the_headers_said() -> None:

@@ -12,7 +12,7 @@ def test_a_model_has_the_capabilities_that_the_service_lists() -> None:
     assert (model.id, model.object, model.created, model.owned_by) == ("kimi-k3", "model", 1784160000, "moonshot")
     assert (model.context_length, model.supports_image_in) == (1048576, True)
     assert (model.supports_video_in, model.supports_reasoning) == (True, True)
-    assert model.model_extra == {"root": "k3"}
+    assert model.model_extra["root"] == "k3"
 
 
 def test_other_hosts_may_send_little_more_than_the_id() -> None:

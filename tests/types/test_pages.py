@@ -103,6 +103,8 @@ async def test_a_list_that_leads_in_a_circle_is_an_error_and_not_an_endless_loop
         async for item in linked(page_of("a", "b", has_more=True), fetch, {}):
             seen.append(item.id)  # noqa: PERF401  # what came before the error counts
     assert seen == ["a", "b", "a", "b"]
+    with pytest.raises(APIResponseValidationError, match="in a circle"):
+        await (await fetch({"after": "b"})).get_next_page()
 
 
 async def test_a_list_that_leads_in_a_wider_circle_is_an_error_too() -> None:
