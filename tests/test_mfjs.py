@@ -164,7 +164,7 @@ class Everything(msgspec.Struct):
     data: bytes
     anything: Any
     record: dict[str, int]
-    choice: Literal["a", "b", None]
+    choice: Literal["a", "b"] | None
     few: Annotated[list[int], msgspec.Meta(min_length=1, max_length=3)]
     word: Annotated[str, msgspec.Meta(min_length=1, max_length=9, pattern="^a")]
     unique: set[int]
