@@ -274,7 +274,8 @@ def test_a_schema_says_what_the_type_says() -> None:
     assert properties["age"] == {"type": "integer", "minimum": 1, "maximum": 149, "description": "In years."}
     assert properties["word"] == {"type": "string", "minLength": 1, "maxLength": 9, "description": "(pattern: ^a)"}
     assert properties["size"] == {"type": "integer", "default": 3}
-    assert properties["parent"] == {"anyOf": [{"$ref": "#"}, {"type": "null"}]}
+    # The order of the branches is that of msgspec, which has changed.
+    assert sorted(properties["parent"]["anyOf"], key=str) == [{"$ref": "#"}, {"type": "null"}]
     assert properties["shape"] == {"anyOf": [{"$ref": "#/$defs/Circle"}, {"$ref": "#/$defs/Square"}]}
     assert properties["favourite"] == {"$ref": "#/$defs/Colour", "description": "The best one."}
     assert properties["other"] == {"description": "Another one.", "anyOf": [{"$ref": "#/$defs/Circle"}]}
