@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from moonshot_async.bounds import Bounds as Bounds
     from moonshot_async.catalog import CATALOG as CATALOG
     from moonshot_async.catalog import Catalog as Catalog
     from moonshot_async.chat_stream import ChatCompletionStreamState as ChatCompletionStreamState
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from moonshot_async.errors import AuthenticationError as AuthenticationError
     from moonshot_async.errors import BadRequestError as BadRequestError
     from moonshot_async.errors import BatchFailedError as BatchFailedError
+    from moonshot_async.errors import CircuitOpenError as CircuitOpenError
+    from moonshot_async.errors import ClientClosedError as ClientClosedError
     from moonshot_async.errors import ConfigurationError as ConfigurationError
     from moonshot_async.errors import ConflictError as ConflictError
     from moonshot_async.errors import ContentFilterError as ContentFilterError
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from moonshot_async.errors import EngineOverloadedError as EngineOverloadedError
     from moonshot_async.errors import InternalServerError as InternalServerError
     from moonshot_async.errors import LengthFinishReasonError as LengthFinishReasonError
+    from moonshot_async.errors import LimitReachedError as LimitReachedError
     from moonshot_async.errors import MoonshotError as MoonshotError
     from moonshot_async.errors import NotFoundError as NotFoundError
     from moonshot_async.errors import PermissionDeniedError as PermissionDeniedError
@@ -79,6 +83,7 @@ if TYPE_CHECKING:
 
 
 _HOMES = {
+    "bounds": ("Bounds",),
     "catalog": ("CATALOG", "Catalog"),
     "chat_stream": ("ChatCompletionStreamState", "ChatStream"),
     "client": ("AsyncMoonshot",),
@@ -92,6 +97,8 @@ _HOMES = {
         "AuthenticationError",
         "BadRequestError",
         "BatchFailedError",
+        "CircuitOpenError",
+        "ClientClosedError",
         "ConfigurationError",
         "ConflictError",
         "ContentFilterError",
@@ -100,6 +107,7 @@ _HOMES = {
         "EngineOverloadedError",
         "InternalServerError",
         "LengthFinishReasonError",
+        "LimitReachedError",
         "MoonshotError",
         "NotFoundError",
         "PermissionDeniedError",
@@ -149,6 +157,7 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "BatchRequest",
     "BatchResult",
     "BatchRun",
+    "Bounds",
     "CATALOG",
     "Catalog",
     "ChatCompletion",
@@ -156,6 +165,8 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "ChatCompletionMessage",
     "ChatCompletionStreamState",
     "ChatStream",
+    "CircuitOpenError",
+    "ClientClosedError",
     "ConfigurationError",
     "ConflictError",
     "ContentFilterError",
@@ -167,6 +178,7 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "Headers",
     "InternalServerError",
     "LengthFinishReasonError",
+    "LimitReachedError",
     "Log",
     "MemoryTransport",
     "MoonshotError",

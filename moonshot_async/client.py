@@ -3,17 +3,19 @@
 import copy
 import operator
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from inspect import isawaitable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
 import msgspec
 
 from moonshot_async import __version__
-from moonshot_async.clocks import DEFAULT_TIMEOUT, Timeout
+from moonshot_async.bounds import DEFAULT_BOUNDS, Bounds
+from moonshot_async.clocks import DEFAULT_TIMEOUT, Timeout, deadline
 from moonshot_async.errors import ConfigurationError
-from moonshot_async.middleware import Handler, Middleware
+from moonshot_async.middleware import Middleware
+from moonshot_async.middleware.authorize import Authorize
 from moonshot_async.middleware.log import Log
 from moonshot_async.middleware.retry import DEFAULT_MAX_RETRIES, Retry
 from moonshot_async.pipeline import Pipeline, compose, exchange, without_not_given
@@ -25,13 +27,12 @@ from moonshot_async.settings import (
     checked_key,
     checked_url,
     chosen_url,
-    clean_key,
     region_url,
     warn_of_plain_http,
 )
 from moonshot_async.transports import Transport
 from moonshot_async.types.encoding import NOT_GIVEN, NotGiven
-from moonshot_async.wire import Headers, Request, Response
+from moonshot_async.wire import Headers
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -56,12 +57,16 @@ class AsyncMoonshot(Sections, Verbs):
         region: `"cn"` for https://api.moonshot.cn/v1, `"intl"` for https://api.moonshot.ai/v1. Keys belong to one.
         timeout: seconds for a whole call, all retries and the body included, or `Timeout(…)`; None for no limit.
         max_retries: how often a request that failed for a passing reason is sent again; 0 for never.
-        limits: a middleware that admits each attempt, for example a rate limiter; stands inside the retries.
+        limits: the limits of the account to keep to: `RateLimits(…)`, or another middleware that admits each attempt.
+            One object may serve many clients. None for no limits.
+        breaker: stops sending where most fails: `CircuitBreaker(…)`. One object may serve many clients. None for none.
+        bounds: how much a server may send; see `Bounds`.
         default_headers: sent with every request.
         default_query: added to the query of every request.
         transport: instead of `AiohttpTransport()`; closed with the client.
-        middleware: your own, outermost first. `Retry`, `limits` and `Log` follow inside yours, in this order; to stand
-            elsewhere put `Retry(…)` or `Log()` into the list yourself. A `Retry` of yours counts, not `max_retries`.
+        middleware: your own, outermost first. `Retry`, `breaker`, `limits` and `Log` follow inside yours, in this
+            order; to stand elsewhere put `Retry(…)` or `Log()` into the list yourself. A `Retry` of yours counts, not
+            `max_retries`.
         catalog: the prices that `cost` uses, instead of `moonshot_async.CATALOG`.
         organization, project, websocket_base_url, _strict_response_validation: ignored; programs written for the
             openai package pass them.
@@ -83,6 +88,8 @@ class AsyncMoonshot(Sections, Verbs):
         timeout: Timeout | float | NotGiven | None = NOT_GIVEN,
         max_retries: int = DEFAULT_MAX_RETRIES,
         limits: Middleware | None = None,
+        breaker: Middleware | None = None,
+        bounds: Bounds = DEFAULT_BOUNDS,
         default_headers: Mapping[str, str | None] | None = None,
         default_query: Mapping[str, object] | None = None,
         transport: Transport | None = None,
@@ -104,12 +111,14 @@ class AsyncMoonshot(Sections, Verbs):
         own = [layer for layer in self._middleware if isinstance(layer, Retry)]
         self._retry = own[0] if own else Retry(max_retries)
         self._limits = limits
+        self._breaker = breaker
+        self._bounds = bounds
         self._catalog = catalog
         self._default_headers = without_not_given(default_headers or {})
         self._default_query = dict(default_query or {})
         if transport is None:
             warn_of_plain_http(self._base_url)
-        self._transport = _default_transport() if transport is None else transport
+        self._transport = _default_transport(bounds) if transport is None else transport
         self._life = _Life()
         super().__init__(self._build())
 
@@ -122,6 +131,8 @@ class AsyncMoonshot(Sections, Verbs):
         timeout: Timeout | float | NotGiven | None = NOT_GIVEN,
         max_retries: int | NotGiven = NOT_GIVEN,
         limits: Middleware | NotGiven | None = NOT_GIVEN,
+        breaker: Middleware | NotGiven | None = NOT_GIVEN,
+        bounds: Bounds | None = None,
         default_headers: Mapping[str, str | None] | None = None,
         set_default_headers: Mapping[str, str | None] | None = None,
         default_query: Mapping[str, object] | None = None,
@@ -154,6 +165,8 @@ class AsyncMoonshot(Sections, Verbs):
             timeout=self._timeout if isinstance(timeout, msgspec.UnsetType) else timeout,
             max_retries=self.max_retries if isinstance(max_retries, msgspec.UnsetType) else max_retries,
             limits=self._limits if isinstance(limits, msgspec.UnsetType) else limits,
+            breaker=self._breaker if isinstance(breaker, msgspec.UnsetType) else breaker,
+            bounds=self._bounds if bounds is None else bounds,
             default_headers=_changed(
                 "headers", self._default_headers, default_headers, set_default_headers, _laid_over
             ),
@@ -165,6 +178,10 @@ class AsyncMoonshot(Sections, Verbs):
             project=project or self.project,
         )
         other._life = self._life
+        if not any(isinstance(layer, Retry) for layer in layers):
+            # The budget for retries is the client's, whatever its options.
+            other._retry = _with_retries(self._retry, other.max_retries)
+            other._pipeline.take_over(other._build())
         return other
 
     copy = with_options
@@ -221,6 +238,18 @@ class AsyncMoonshot(Sections, Verbs):
     def default_query(self) -> dict[str, object]:
         """What is added to the query of every request."""
         return dict(self._default_query)
+
+    def deadline(self, seconds: float) -> AbstractContextManager[None]:
+        """Bound everything that is asked inside: `with client.deadline(8):`.
+
+        Queues, attempts, waits and bodies of all calls together end with an `APITimeoutError` whose `clock` is
+        `deadline`. It counts for tasks that are started inside, too; within another one the earlier counts. A
+        stream that was opened inside keeps to it wherever it is read.
+
+        Raises:
+            ConfigurationError: `seconds` is no positive number.
+        """
+        return deadline(seconds)
 
     def cost(self, completion: "ChatCompletion", *, batch: bool = False, cache_ttl: "CacheTtl" = "5m") -> "Decimal":
         """What an answer cost, searches of the service included: in CNY on hosts that end in `.cn`, else in USD.
@@ -282,19 +311,22 @@ class AsyncMoonshot(Sections, Verbs):
         layers = list(self._middleware)
         if not any(isinstance(layer, Retry) for layer in layers):
             layers.append(self._retry)
+        if self._breaker is not None:
+            layers.append(self._breaker)
         if self._limits is not None:
             layers.append(self._limits)
         if not any(isinstance(layer, Log) for layer in layers):
             layers.append(Log())
         if not isinstance(self._api_key, str):
-            layers.append(_Authorize(self._api_key))
+            layers.append(Authorize(self._api_key))
         return Pipeline(
             handler=compose(layers, exchange(self._transport)),
             base_url=self._base_url,
             headers=self._headers(),
             query=self._default_query,
             timeout=self._timeout,
-            guarded=any(not isinstance(layer, (Retry, Log)) for layer in layers),
+            bounds=self._bounds,
+            guarded=not all(getattr(layer, "keeps_deadline", False) for layer in layers),
         )
 
 
@@ -304,27 +336,11 @@ class _Life:
     closed = False
 
 
-class _Authorize:
-    """Asks for the key before each sending, so that a retry uses a fresh one; a header of the caller's goes first."""
-
-    def __init__(self, api_key: Callable[[], Awaitable[str]]) -> None:
-        self._api_key = api_key
-
-    async def __call__(self, request: Request, call_next: Handler) -> Response:
-        if "authorization" in request.headers:
-            return await call_next(request)
-        coming = self._api_key()
-        if not isawaitable(coming):
-            raise ConfigurationError("the api_key function must be async: its result is awaited before each sending")
-        key = clean_key(await coming, "the api_key function")
-        return await call_next(request.replace(headers=request.headers.merged({"Authorization": f"Bearer {key}"})))
-
-
-def _default_transport() -> Transport:
+def _default_transport(bounds: Bounds) -> Transport:
     # aiohttp takes longer to import than everything else together, and a program with its own transport needs none.
     from moonshot_async.transports.aiohttp import AiohttpTransport
 
-    return AiohttpTransport()
+    return AiohttpTransport(bounds=bounds)
 
 
 def _refuse_http_client(http_client: object) -> None:

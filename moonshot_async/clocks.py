@@ -1,6 +1,9 @@
 """The clocks of a call: what `timeout=` may say, and when the next read of a body must have ended."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -64,6 +67,27 @@ class Timeout(msgspec.Struct, frozen=True):
 
 NO_TIMEOUT: Final = Timeout(None, None, None, None, None, None, None)
 DEFAULT_TIMEOUT: Final = Timeout()
+
+
+# When everything in this context must have ended, on the `time.monotonic` clock.
+CONTEXT_DEADLINE: Final[ContextVar[float | None]] = ContextVar("CONTEXT_DEADLINE", default=None)
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Bound all calls that are made inside, together; what has less time left outside keeps to that.
+
+    Raises:
+        ConfigurationError: `seconds` is no positive number.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+        raise ConfigurationError(f"deadline: expected a positive number of seconds, not {seconds!r}")
+    due, outer = time.monotonic() + seconds, CONTEXT_DEADLINE.get()
+    token = CONTEXT_DEADLINE.set(due if outer is None else min(due, outer))
+    try:
+        yield
+    finally:
+        CONTEXT_DEADLINE.reset(token)
 
 
 class BodyClocks:

@@ -4,7 +4,9 @@
     ├── APIError                               the API, or the way to it, failed
     │   ├── APIConnectionError                 no usable answer: DNS, TLS, reset, refused
     │   │   ├── APITimeoutError                a clock or a deadline ran out; also a TimeoutError
-    │   │   └── StreamInterruptedError         the body broke off after the head; `.partial` is the answer so far
+    │   │   ├── StreamInterruptedError         the body broke off after the head; `.partial` is the answer so far
+    │   │   ├── CircuitOpenError               not sent: too many calls failed lately; `.retry_after`
+    │   │   └── ClientClosedError              not sent, or cut: the client was closed, or is being drained
     │   ├── APIStatusError                     an answer with a status of 300 or more
     │   │   ├── BadRequestError                400
     │   │   │   ├── ContentFilterError         400, moderation of the prompt or the answer
@@ -18,6 +20,7 @@
     │   │   │   ├── EngineOverloadedError      429, capacity of the service, not yours
     │   │   │   └── QuotaExceededError         429 (sometimes 403), money: waiting does not help
     │   │   └── InternalServerError            500 and above
+    │   ├── LimitReachedError                  not sent: it would pass a limit that the client keeps; `.retry_after`
     │   └── APIResponseValidationError         bytes arrived that are not what the documentation says
     │       └── ResponseTooLargeError          more bytes than the bound allows
     ├── UploadError                            a file cannot be sent as it was found: it changed, or cannot be read
@@ -43,7 +46,8 @@ if TYPE_CHECKING:
 # How many reasons a message repeats.
 _REASONS = 10
 
-Clock = Literal["total", "connect", "read", "write", "pool", "first_token", "idle"]
+Clock = Literal["total", "deadline", "connect", "read", "write", "pool", "first_token", "idle"]
+Limit = Literal["concurrency", "rpm", "tpm", "tpd"]
 
 
 class MoonshotError(Exception):
@@ -140,7 +144,10 @@ class APITimeoutError(APIConnectionError, TimeoutError):
     """A clock ran out.
 
     Attributes:
-        clock: which one; see `moonshot_async.Timeout`. `total` is the deadline of the whole call.
+        clock: which one; see `moonshot_async.Timeout`. `total` is the clock of the whole call, `deadline` the one of a
+            `with client.deadline(…)` around it.
+        elapsed: seconds from the beginning of the call, all attempts and waits included; None if unknown.
+        attempt: in which attempt, 1 for the first.
     """
 
     def __init__(
@@ -149,9 +156,12 @@ class APITimeoutError(APIConnectionError, TimeoutError):
         *,
         message: str = "Request timed out.",
         clock: Clock = "total",
+        elapsed: float | None = None,
     ) -> None:
         super().__init__(message=message, request=request)
         self.clock: Clock = clock
+        self.elapsed = elapsed
+        self.attempt = 1 if request is None else request.attempt
         # The other clocks either end the call itself or run while an answer, already paid for, is on its way.
         self.retryable = clock in ("connect", "read", "write")
 
@@ -163,6 +173,53 @@ class StreamInterruptedError(APIConnectionError):
     """
 
     retryable = False
+
+
+class CircuitOpenError(APIConnectionError):
+    """Not sent: too many calls to this host and model failed lately. See `CircuitBreaker`.
+
+    Attributes:
+        retry_after: seconds until the next call is let through to try.
+    """
+
+    retryable = False
+
+    def __init__(self, message: str, request: "Request | None" = None, *, retry_after: float) -> None:
+        super().__init__(message=message, request=request)
+        self.retry_after = retry_after
+
+
+class ClientClosedError(APIConnectionError):
+    """Not sent, or cut, because the client was closed or is being drained."""
+
+    retryable = False
+
+
+class LimitReachedError(APIError):
+    """Not sent: it would pass a limit of the account that the client keeps. See `RateLimits`.
+
+    Attributes:
+        limit: which one.
+        needed: how much of it the request alone needs.
+        allowed: how much of it there is.
+        retry_after: seconds until it fits; None where it never will, and has to be made smaller.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        request: "Request | None" = None,
+        *,
+        limit: Limit,
+        needed: int,
+        allowed: int,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, request)
+        self.limit: Limit = limit
+        self.needed = needed
+        self.allowed = allowed
+        self.retry_after = retry_after
 
 
 class APIStatusError(APIError):

@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from moonshot_async.clocks import BodyClocks, Timeout, timeout_error
+from moonshot_async.bounds import DEFAULT_BOUNDS, Bounds
+from moonshot_async.clocks import CONTEXT_DEADLINE, BodyClocks, Timeout, timeout_error
 from moonshot_async.errors import (
     APIError,
     APIStatusError,
@@ -26,7 +27,7 @@ from moonshot_async.streaming import Progress, Stream, no_stream
 from moonshot_async.transports import Transport
 from moonshot_async.types.encoding import NotGiven
 from moonshot_async.types.model import Answer, Decode
-from moonshot_async.wire import DEFAULT_MAX_BODY_BYTES, Headers, Request, Response, Upload
+from moonshot_async.wire import Headers, Request, Response, Upload
 
 T = TypeVar("T")
 
@@ -115,7 +116,7 @@ class Pipeline:
         query: Mapping[str, object],
         timeout: Timeout,
         guarded: bool = False,
-        max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
+        bounds: Bounds = DEFAULT_BOUNDS,
     ) -> None:
         self.timeout = timeout
         self._handler = guard(handler) if guarded else handler
@@ -123,7 +124,7 @@ class Pipeline:
         self._headers = headers
         self._query = query
         self._urls: dict[str, str] = {}
-        self._max_body_bytes = max_body_bytes
+        self._bounds = bounds
 
     def take_over(self, other: "Pipeline") -> None:
         """Become like `other`, for all who hold this one; requests that were built go their way."""
@@ -145,6 +146,9 @@ class Pipeline:
         extra_headers: Mapping[str, str | None] | None = None,
         extra_query: Mapping[str, object] | None = None,
         timeout: Timeout | float | NotGiven | None = msgspec.UNSET,
+        max_retries: int | None = None,
+        retry_slow: bool | None = None,
+        priority: int = 0,
     ) -> Request:
         """Build a request; its deadline starts now.
 
@@ -153,16 +157,23 @@ class Pipeline:
         """
         headers = self._headers.merged(without_not_given(extra_headers)).checked() if extra_headers else self._headers
         clocks = self.timeout if isinstance(timeout, msgspec.UnsetType) else Timeout.of(timeout)
-        total = clocks.total
+        started, total = time.monotonic(), clocks.total
+        deadline, outer = None if total is None else started + total, CONTEXT_DEADLINE.get()
+        if outer is not None and (deadline is None or outer < deadline):
+            deadline = outer
         return Request(
             method,
             self._url(path, extra_query),
             headers,
             body,
             timeout=clocks,
-            deadline=None if total is None else time.monotonic() + total,
+            deadline=deadline,
             stream=stream,
             once=once,
+            started=started,
+            max_retries=max_retries,
+            retry_slow=retry_slow,
+            priority=priority,
         )
 
     async def fetch(self, request: Request, decode: Decode[T], *, max_bytes: int | None = None) -> T:
@@ -205,7 +216,7 @@ class Pipeline:
         body = response.body
         pieces: list[bytes] = []
         size = 0
-        bound = self._max_body_bytes if max_bytes is None else max_bytes
+        bound = self._bounds.max_body_bytes if max_bytes is None else max_bytes
         try:
             while piece := await body.read(clocks.next_deadline()):
                 pieces.append(piece)

@@ -12,8 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from moonshot_async.errors import APIResponseValidationError
+from moonshot_async.headers import REDACTED, SECRET_HEADERS, Headers
 from moonshot_async.types.model import parse, shallow
-from moonshot_async.wire import REDACTED, SECRET_HEADERS, Headers, Request
+from moonshot_async.wire import Request
 
 # Self-hosted services take words for keys, and prompts may be a word: to mask those would mangle what the server says.
 _SHORTEST_KEY: Final = 12

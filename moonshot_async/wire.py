@@ -5,129 +5,22 @@ receives a `Response` closes it.
 """
 
 import json
-import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import aclosing
-from typing import Any, Final, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Final, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
 
 from moonshot_async.clocks import DEFAULT_TIMEOUT, Timeout
-from moonshot_async.errors import ConfigurationError, ResponseTooLargeError, UploadError
+from moonshot_async.errors import Attempt, ResponseTooLargeError, UploadError
+from moonshot_async.headers import HeaderItems
+from moonshot_async.headers import Headers as Headers
 
-D = TypeVar("D")
-
-HeaderItems: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 Content: TypeAlias = "ByteStream | bytes | str | Iterable[bytes] | AsyncIterable[bytes]"
 
-# Values that identify or unlock an account never leave the process through a repr, a log or a pickle.
-SECRET_HEADERS: Final = frozenset(
-    {
-        "authorization",
-        "proxy-authorization",
-        "cookie",
-        "set-cookie",
-        "x-api-key",
-        "api-key",
-        "msh-org-id",
-        "msh-uid",
-        "msh-project-id",
-        "msh-gid",
-    }
-)
-REDACTED: Final = "***"
-
-_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_UNSAFE_IN_VALUE: Final = re.compile(r"[\r\n\0]")
-
 DEFAULT_MAX_BODY_BYTES: Final = 64 * 1024 * 1024
-
-
-class Headers(Mapping[str, str]):
-    """Case-insensitive, immutable headers in the order they came; repr and pickle hide secret values."""
-
-    __slots__ = ("_index", "_items")
-
-    def __init__(self, items: HeaderItems = ()) -> None:
-        self._items: tuple[tuple[str, str], ...]
-        if isinstance(items, Headers):
-            self._items = items._items
-        else:
-            self._items = tuple(items.items() if isinstance(items, Mapping) else items)
-        self._index: dict[str, str] | None = None
-
-    def multi_items(self) -> tuple[tuple[str, str], ...]:
-        """Every pair in order, repeated names included."""
-        return self._items
-
-    def merged(self, more: Mapping[str, str | None]) -> "Headers":
-        """These headers with `more` laid over them; a value of None takes a header out."""
-        dropped = {name.lower() for name in more}
-        kept = [item for item in self._items if item[0].lower() not in dropped]
-        return Headers([*kept, *((name, value) for name, value in more.items() if value is not None)])
-
-    def checked(self) -> "Headers":
-        """These headers, if they can be sent.
-
-        Raises:
-            ConfigurationError: a name is no token (RFC 9110, 5.6.2), or a value would end its line early.
-        """
-        for name, value in self._items:
-            if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-                raise ConfigurationError(f"header name {name!r} is not valid")
-            if not isinstance(value, str) or _UNSAFE_IN_VALUE.search(value):
-                raise ConfigurationError(f"the value of header {name!r} must be text without CR, LF or NUL")
-        return self
-
-    def redacted(self) -> "Headers":
-        """A copy that is safe to show: the values of secret headers replaced."""
-        return Headers((name, REDACTED if name.lower() in SECRET_HEADERS else value) for name, value in self._items)
-
-    def _lookup(self) -> dict[str, str]:
-        if self._index is None:
-            index: dict[str, str] = {}
-            for name, value in self._items:
-                key = name.lower()
-                index[key] = f"{index[key]}, {value}" if key in index else value
-            self._index = index
-        return self._index
-
-    def __getitem__(self, name: str) -> str:
-        return self._lookup()[name.lower()]
-
-    @overload
-    def get(self, name: str, /) -> str | None: ...
-
-    @overload
-    def get(self, name: str, /, default: str | D) -> str | D: ...
-
-    def get(self, name: str, /, default: str | D | None = None) -> str | D | None:
-        """The value under `name`. (Mapping's own way raises and catches: ten times as much for an absent header.)"""
-        return self._lookup().get(name.lower(), default)
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._lookup()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({name.lower(): name for name, _ in self._items}.values())
-
-    def __len__(self) -> int:
-        return len(self._lookup())
-
-    def __repr__(self) -> str:
-        return f"Headers({list(self.redacted()._items)!r})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Headers, (list(self.redacted()._items),)
-
-    # Copies go through pickling otherwise, which hides the secrets; what cannot change needs no copy.
-    def __copy__(self) -> "Headers":
-        return self
-
-    def __deepcopy__(self, memo: object) -> "Headers":
-        return self
 
 
 class Upload(Protocol):
@@ -184,6 +77,11 @@ class Request(msgspec.Struct, frozen=True):
         attempt: 1 for the first sending, counted up by the retry middleware.
         stream: whether the caller will read the body piece by piece.
         once: whether what it does must not be done twice; then it is sent again only where it was surely not done.
+        started: when the call began, on the `time.monotonic` clock; None if unknown.
+        earlier: the sendings before this one, which failed.
+        max_retries: how often it is sent again, where the call says so; None for what the client does.
+        retry_slow: whether it is sent again after a failure that took long, and may be billed twice; None as above.
+        priority: the place in the queue for the limits of the account; higher ones go first.
     """
 
     method: str
@@ -195,6 +93,11 @@ class Request(msgspec.Struct, frozen=True):
     attempt: int = 1
     stream: bool = False
     once: bool = False
+    started: float | None = None
+    earlier: tuple[Attempt, ...] = ()
+    max_retries: int | None = None
+    retry_slow: bool | None = None
+    priority: int = 0
 
     def __post_init__(self) -> None:
         if type(self.headers) is not Headers:

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from moonshot_async import AsyncMoonshot, Retry, Timeout
-from moonshot_async.errors import APIConnectionError, APITimeoutError
+from moonshot_async.errors import APITimeoutError, ClientClosedError
 from moonshot_async.transports import AiohttpTransport
 from tests.conftest import open_sockets
 from tests.scripted import (
@@ -233,5 +233,5 @@ async def test_closing_the_client_in_the_middle_of_many_calls_ends_all_of_them(s
     await server.until(lambda: len(server.requests) == 5)
     await client.aclose()
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
-    assert {type(outcome) for outcome in outcomes} == {APIConnectionError}
+    assert {type(outcome) for outcome in outcomes} == {ClientClosedError}
     await server.until(lambda: server.open == 0, seconds=1)

@@ -46,6 +46,9 @@ INSTANCES: list[MoonshotError] = [
     APIConnectionError(message="words", request=REQUEST),
     APITimeoutError(REQUEST, message="words", clock="idle"),
     StreamInterruptedError(message="words", request=REQUEST),
+    errors.CircuitOpenError("words", REQUEST, retry_after=5.0),
+    errors.ClientClosedError(message="words", request=REQUEST),
+    errors.LimitReachedError("words", REQUEST, limit="tpm", needed=5, allowed=4),
     APIResponseValidationError(Response(200, {}, b"", request=REQUEST.redacted()), "<html>", message="words"),
     ResponseTooLargeError(5),
     LengthFinishReasonError(completion=PARTIAL),
@@ -125,6 +128,7 @@ def test_classes_have_the_parents_that_they_have_in_openai(cls: type) -> None:
     assert {c.__name__ for c in theirs.__mro__} & shared <= {c.__name__ for c in cls.__mro__}
     assert inspect.signature(cls).parameters.keys() <= inspect.signature(theirs).parameters.keys() | {
         "clock",
+        "elapsed",
         "message",
     }
 

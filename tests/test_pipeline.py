@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from moonshot_async.bounds import Bounds
 from moonshot_async.clocks import Timeout
 from moonshot_async.errors import (
     APIConnectionError,
@@ -227,7 +228,7 @@ async def test_an_answer_that_is_not_one_is_shown_without_key_and_prompt() -> No
 
 async def test_an_answer_beyond_the_bound_is_not_kept() -> None:
     service = Service([b"x" * 1000] * 50)
-    pipeline = pipeline_of(service, max_body_bytes=10_000)
+    pipeline = pipeline_of(service, bounds=Bounds(max_body_bytes=10_000))
     with pytest.raises(ResponseTooLargeError, match="larger than 10000 bytes") as caught:
         await pipeline.fetch(pipeline.request("GET", "/x"), decode_item)
     assert caught.value.request is not None

@@ -31,6 +31,7 @@ from moonshot_async import (
     Timeout,
     raw_responses,
 )
+from moonshot_async.bounds import Bounds
 from moonshot_async.resources.call import Resource
 from moonshot_async.types.casting import decoder_of
 from moonshot_async.wire import Content
@@ -373,7 +374,7 @@ async def test_the_clocks_of_the_call_bound_each_read(client: AsyncMoonshot, ser
 async def test_a_body_in_memory_is_bounded_and_one_in_pieces_is_not(
     client: AsyncMoonshot, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client._pipeline, "_max_body_bytes", 100)
+    monkeypatch.setattr(client._pipeline, "_bounds", Bounds(max_body_bytes=100))
     service.body = lambda: [b"x" * 60] * 3
     async with client.chat.completions.with_streaming_response.create(**ASK) as response:
         with pytest.raises(ResponseTooLargeError):
@@ -396,7 +397,7 @@ class Large(Resource):
 async def test_a_call_may_allow_a_larger_body_in_each_of_its_forms(
     max_bytes: int | None, client: AsyncMoonshot, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client._pipeline, "_max_body_bytes", 100)
+    monkeypatch.setattr(client._pipeline, "_bounds", Bounds(max_body_bytes=100))
     service.body = lambda: b"x" * 500
     large = Large(client._pipeline)
 

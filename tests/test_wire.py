@@ -11,7 +11,8 @@ import pytest
 
 from moonshot_async import ConfigurationError, Headers, Request, Response, ResponseTooLargeError, Timeout
 from moonshot_async.errors import UploadError
-from moonshot_async.wire import SECRET_HEADERS, as_stream
+from moonshot_async.headers import SECRET_HEADERS
+from moonshot_async.wire import as_stream
 
 KEY = "sk-verysecretkey123"
 PROMPT = "the prompt of somebody"

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable
+from typing import ClassVar
 
 from moonshot_async.errors import APIStatusError, MoonshotError, request_id_of
 from moonshot_async.middleware import Handler
@@ -17,6 +18,8 @@ class Log:
     All at INFO: what fails for good is raised, and the caller decides how loud that is. No key, no header value but
     the request id, no body, no query. Placed innermost, so that every attempt has its line.
     """
+
+    keeps_deadline: ClassVar = True
 
     def __call__(self, request: Request, call_next: Handler) -> Awaitable[Response]:
         if not logger.isEnabledFor(logging.INFO):

@@ -14,7 +14,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from moonshot_async.errors import (
     APIError,
@@ -52,6 +52,8 @@ class Retry:
     A server's `Retry-After` (or the wait named in the text of a 429) is kept to and never undercut. A wait that would
     end after the deadline of the call is not begun: the failure is raised at once.
     """
+
+    keeps_deadline: ClassVar = True
 
     def __init__(
         self,

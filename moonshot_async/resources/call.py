@@ -21,11 +21,17 @@ class CallOptions(TypedDict, total=False):
         extra_headers: laid over the client's headers; None takes one out.
         extra_query: laid over the client's query.
         timeout: seconds for the whole call, or `Timeout(…)`; None for no limit.
+        max_retries: how often this call is sent again, instead of what the client says; 0 for never.
+        retry_slow: whether it is sent again after a failure that took long, though it may be billed twice; see `Retry`.
+        priority: its place in the queue of `RateLimits`: higher ones go first. 0 unless given.
     """
 
     extra_headers: Mapping[str, str | None] | None
     extra_query: Mapping[str, object] | None
     timeout: Timeout | float | NotGiven | None
+    max_retries: int | None
+    retry_slow: bool | None
+    priority: int
 
 
 class BodyOptions(CallOptions, total=False):

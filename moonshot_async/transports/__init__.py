@@ -5,7 +5,7 @@
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from moonshot_async.errors import APIConnectionError, StreamInterruptedError
+from moonshot_async.errors import ClientClosedError, StreamInterruptedError
 from moonshot_async.wire import Request, Response
 
 if TYPE_CHECKING:
@@ -42,11 +42,9 @@ WAITING: Final = " before an answer came"
 SENDING: Final = " while the request was sent"
 
 
-def closed_error(request: Request) -> APIConnectionError:
+def closed_error(request: Request) -> ClientClosedError:
     """The error of a call on a transport that was closed before or under it."""
-    error = APIConnectionError(message="The client was closed.", request=request)
-    error.retryable = False
-    return error
+    return ClientClosedError(message="The client was closed.", request=request)
 
 
 def interrupted_error(reason: str) -> StreamInterruptedError:

@@ -9,25 +9,19 @@ See: https://docs.aiohttp.org/en/stable/client_reference.html
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncGenerator
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import aiohttp
-
+from moonshot_async.bounds import DEFAULT_BOUNDS, Bounds
 from moonshot_async.clocks import timeout_error
 from moonshot_async.errors import ConfigurationError
 from moonshot_async.transports import Transport, closed_error
 from moonshot_async.transports.aiohttp_body import ArrivingBody, SentBody, call_in, sent_body
-from moonshot_async.transports.aiohttp_connector import Connector
 from moonshot_async.transports.aiohttp_errors import connection_error
+from moonshot_async.transports.aiohttp_loops import LoopState
 from moonshot_async.transports.heads import HeadWait
-from moonshot_async.transports.watch import Watch
 from moonshot_async.wire import Request, Response
-
-# aiohttp's own clocks are off: they cost up to 37 µs a call, and round what is longer than 5 s.
-_NO_CLOCKS: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 
 
 class AiohttpTransport:
@@ -45,6 +39,7 @@ class AiohttpTransport:
         proxy_headers: sent to the proxy only.
         trust_env: take the proxy from the environment (`HTTPS_PROXY`, `NO_PROXY`, …), read once, here.
         read_buffer_bytes: how much of a body is buffered before the server has to wait.
+        bounds: how much a server may send; a client that makes its own transport gives it its `bounds`.
 
     Raises:
         ConfigurationError: an option cannot work.
@@ -61,6 +56,7 @@ class AiohttpTransport:
         proxy_headers: dict[str, str] | None = None,
         trust_env: bool = False,
         read_buffer_bytes: int = 64 * 1024,
+        bounds: Bounds = DEFAULT_BOUNDS,
     ) -> None:
         if max_connections < 0 or max_connections_per_host < 0:
             raise ConfigurationError("max_connections and max_connections_per_host must be 0 (no bound) or more")
@@ -79,6 +75,7 @@ class AiohttpTransport:
         self._proxy_headers = proxy_headers
         self._env_proxies = getproxies() if trust_env else {}
         self._read_buffer_bytes = read_buffer_bytes
+        self._bounds = bounds
         self._loops: dict[int, LoopState] = {}
         self._closed = False
 
@@ -157,50 +154,6 @@ class AiohttpTransport:
         return self._env_proxies.get(parts.scheme) or self._env_proxies.get("all")
 
 
-class LoopState:
-    """What belongs to one event loop."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, options: dict[str, Any], read_buffer_bytes: int) -> None:
-        self.loop = loop
-        self.watch = Watch(loop)
-        self.heads: dict[asyncio.Task[Any], HeadWait] = {}
-        self.session = aiohttp.ClientSession(
-            connector=Connector(self.heads, options),
-            cookie_jar=aiohttp.DummyCookieJar(loop=loop),
-            timeout=_NO_CLOCKS,
-            read_bufsize=read_buffer_bytes,
-            # Compressed events would wait in the compressor; and a bound on bytes should bound what was sent.
-            headers={"Accept-Encoding": "identity"},
-        )
-        # aiohttp: it would send a GET again on its own; how often something is sent is for the retry middleware to say.
-        self.session._retry_connection = False
-        # `asyncio.run` finishes open generators before it closes its loop; a dropped one is finished by the loop.
-        self._end = _closing(self.session, self.watch)
-        try:
-            self._end.__anext__().send(None)
-        except StopIteration:
-            pass
-
-    async def aclose(self) -> None:
-        """Close everything, in this loop."""
-        await self._end.aclose()
-
-    def __del__(self) -> None:
-        # Dropped without being closed, by the last client or stream that used it.
-        connector = self.session.connector
-        if asyncio._get_running_loop() is not self.loop and call_in(self.loop, lambda: _cut(connector)):
-            self.session.detach()
-        else:
-            self.abandon()
-
-    def abandon(self) -> None:
-        """Close what can be closed without waiting, of a loop that is not the running one or is closed."""
-        if not self.loop.is_closed():
-            self.watch.close()
-        _cut(self.session.connector)
-        self.session.detach()
-
-
 def _failure(body: Any) -> Exception | None:
     """What the pieces of a body raised, if that is why it was not sent."""
     if not isinstance(body, SentBody):
@@ -208,19 +161,6 @@ def _failure(body: Any) -> Exception | None:
     # Taken out: its traceback leads to the body.
     failure, body.failure = body.failure, None
     return failure
-
-
-def _cut(connector: aiohttp.BaseConnector | None) -> None:
-    if connector is not None:
-        connector._close()  # aiohttp: the part of close() that does not wait
-
-
-async def _closing(session: aiohttp.ClientSession, watch: Watch) -> AsyncGenerator[None, None]:
-    try:
-        yield
-    finally:
-        watch.close()
-        await session.close()
 
 
 FITS: type[Transport] = AiohttpTransport

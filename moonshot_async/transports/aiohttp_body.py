@@ -17,7 +17,7 @@ from moonshot_async.transports.heads import HeadWait
 from moonshot_async.wire import Request, Upload, counted
 
 if TYPE_CHECKING:
-    from moonshot_async.transports.aiohttp import LoopState
+    from moonshot_async.transports.aiohttp_loops import LoopState
 
 # Larger bodies are written piece by piece, under the write clock.
 _LARGE_BODY: Final = 64 * 1024
