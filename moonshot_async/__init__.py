@@ -53,8 +53,12 @@ if TYPE_CHECKING:
     from moonshot_async.errors import StructuredOutputError as StructuredOutputError
     from moonshot_async.errors import UnprocessableEntityError as UnprocessableEntityError
     from moonshot_async.errors import UploadError as UploadError
+    from moonshot_async.middleware.breaker import CircuitBreaker as CircuitBreaker
+    from moonshot_async.middleware.limit_store import LimitStore as LimitStore
+    from moonshot_async.middleware.limits import RateLimits as RateLimits
     from moonshot_async.middleware.log import Log as Log
     from moonshot_async.middleware.retry import Retry as Retry
+    from moonshot_async.middleware.retry_budget import RetryBudget as RetryBudget
     from moonshot_async.raw_responses import APIResponse as APIResponse
     from moonshot_async.raw_responses import RawResponse as RawResponse
     from moonshot_async.resources.batch_lines import BatchRequest as BatchRequest
@@ -119,8 +123,12 @@ _HOMES = {
         "UnprocessableEntityError",
         "UploadError",
     ),
+    "middleware.breaker": ("CircuitBreaker",),
+    "middleware.limit_store": ("LimitStore",),
+    "middleware.limits": ("RateLimits",),
     "middleware.log": ("Log",),
     "middleware.retry": ("Retry",),
+    "middleware.retry_budget": ("RetryBudget",),
     "raw_responses": ("APIResponse", "RawResponse"),
     "resources.batch_lines": ("BatchRequest",),
     "resources.batch_results": ("BatchResult",),
@@ -165,6 +173,7 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "ChatCompletionMessage",
     "ChatCompletionStreamState",
     "ChatStream",
+    "CircuitBreaker",
     "CircuitOpenError",
     "ClientClosedError",
     "ConfigurationError",
@@ -179,6 +188,7 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "InternalServerError",
     "LengthFinishReasonError",
     "LimitReachedError",
+    "LimitStore",
     "Log",
     "MemoryTransport",
     "MoonshotError",
@@ -189,11 +199,13 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "PermissionDeniedError",
     "QuotaExceededError",
     "RateLimitError",
+    "RateLimits",
     "RawResponse",
     "Request",
     "Response",
     "ResponseTooLargeError",
     "Retry",
+    "RetryBudget",
     "SSEDecoder",
     "ServerSentEvent",
     "Stream",

@@ -193,13 +193,56 @@ class LogprobsEvent:
 
 
 class UsageEvent:
-    """The tokens that the answer cost so far; the last one counts."""
+    """The tokens that the answer cost so far, over all requests that brought it; the last one counts."""
 
     __slots__ = ("usage",)
     type: Literal["usage"] = "usage"
 
     def __init__(self, usage: Usage) -> None:
         self.usage = usage
+
+
+How: TypeAlias = Literal["continued", "restarted", "length"]
+
+
+class StreamResumedEvent:
+    """Another request was sent, and brings the answer from here on: see `stream(…, resume=, continue_on_length=)`.
+
+    Attributes:
+        how: `continued` after a cut, where the text goes on at the character where it stopped; `restarted` after a cut
+            before any text came, where the answer begins anew and the reasoning that was told is void; `length` where
+            the answer had ended so, and goes on.
+        reason: what ended the request before: the class and the message of the error; "length" where `how` is that.
+        attempt: which one it is, from 1: of `resume`, or of `continue_on_length` where `how` is `length`.
+        attempts: how many were allowed.
+        text_chars, reasoning_chars: how much of the answer is kept, in characters.
+        usage: of the request before; None where it was cut before it told, and is missing from every sum.
+    """
+
+    __slots__ = ("attempt", "attempts", "how", "reason", "reasoning_chars", "text_chars", "usage")
+    type: Literal["stream.resumed"] = "stream.resumed"
+
+    def __init__(
+        self,
+        how: How,
+        reason: str,
+        *,
+        attempt: int,
+        attempts: int,
+        text_chars: int = 0,
+        reasoning_chars: int = 0,
+        usage: Usage | None = None,
+    ) -> None:
+        self.how: How = how
+        self.reason = reason
+        self.attempt = attempt
+        self.attempts = attempts
+        self.text_chars = text_chars
+        self.reasoning_chars = reasoning_chars
+        self.usage = usage
+
+    def __repr__(self) -> str:
+        return f"StreamResumedEvent({self.how!r}, {self.reason!r}, attempt={self.attempt} of {self.attempts})"
 
 
 ChatStreamEvent: TypeAlias = (
@@ -214,6 +257,7 @@ ChatStreamEvent: TypeAlias = (
     | ToolCallDoneEvent
     | LogprobsEvent
     | UsageEvent
+    | StreamResumedEvent
 )
 
 

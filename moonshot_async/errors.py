@@ -22,7 +22,7 @@
     │   │   └── InternalServerError            500 and above
     │   ├── LimitReachedError                  not sent: it would pass a limit that the client keeps; `.retry_after`
     │   └── APIResponseValidationError         bytes arrived that are not what the documentation says
-    │       └── ResponseTooLargeError          more bytes than the bound allows
+    │       └── ResponseTooLargeError          more than a bound of `Bounds` allows; `.bound`, `.limit`
     ├── UploadError                            a file cannot be sent as it was found: it changed, or cannot be read
     ├── LengthFinishReasonError                an answer to be parsed was cut by `length`; `.completion`
     ├── ContentFilterFinishReasonError         an answer to be parsed was cut by moderation; `.completion`
@@ -110,12 +110,12 @@ class APIError(MoonshotError):
 
 
 class Attempt:
-    """One sending of a request, as the retry middleware saw it fail.
+    """One sending of a request, and how it failed.
 
     Attributes:
         number: 1 for the first.
         error: class and status of the failure, for example "InternalServerError 503".
-        elapsed: seconds from sending to the failure.
+        elapsed: seconds from sending to the failure; what a layer below `Retry` waited for before is in it.
         waited: seconds waited afterwards, before the next attempt; 0.0 after the last.
     """
 
@@ -127,14 +127,34 @@ class Attempt:
         self.elapsed = elapsed
         self.waited = waited
 
+    @classmethod
+    def failed(cls, number: int, error: APIError, elapsed: float) -> "Attempt":
+        """The record of a sending that ended with `error`."""
+        status = f" {error.status_code}" if isinstance(error, APIStatusError) else ""
+        return cls(number, type(error).__name__ + status, elapsed)
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether the connection failed, and no clock of ours ended it."""
+        return self.error == APIConnectionError.__name__
+
+    # The old protocols of pickle do not know slots.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.number, self.error, self.elapsed, self.waited)
+
     def __repr__(self) -> str:
         return f"Attempt({self.number}, {self.error!r}, elapsed={self.elapsed:.3f}, waited={self.waited:.3f})"
 
 
 class APIConnectionError(APIError):
-    """No usable answer came: name not resolved, TLS refused, connection refused, reset or closed."""
+    """No usable answer came: name not resolved, TLS refused, connection refused, reset or closed.
+
+    Attributes:
+        reused: whether the connection had been kept from an earlier call; the server may just have been closing it.
+    """
 
     retryable = True
+    reused: bool = False
 
     def __init__(self, *, message: str = "Connection error.", request: "Request | None" = None) -> None:
         super().__init__(message, request)
@@ -148,7 +168,11 @@ class APITimeoutError(APIConnectionError, TimeoutError):
             `with client.deadline(…)` around it.
         elapsed: seconds from the beginning of the call, all attempts and waits included; None if unknown.
         attempt: in which attempt, 1 for the first.
+        sent: whether the transport was at work on that attempt before the head of its answer; else it ran out in a
+            queue of the client's, in a wait between two attempts, or while the body arrived.
     """
+
+    sent: bool = False
 
     def __init__(
         self,
@@ -190,7 +214,11 @@ class CircuitOpenError(APIConnectionError):
 
 
 class ClientClosedError(APIConnectionError):
-    """Not sent, or cut, because the client was closed or is being drained."""
+    """The client was closed, or is being drained.
+
+    A call that is begun then is not sent. What runs when a client is closed ends with it, too: calls that wait for
+    whatever it may be, and streams, whose answer so far is in `.partial`.
+    """
 
     retryable = False
 
@@ -336,11 +364,19 @@ class APIResponseValidationError(APIError):
 
 
 class ResponseTooLargeError(APIResponseValidationError):
-    """The answer is larger than the bound that keeps memory safe."""
+    """The answer has more of something than the bound that keeps memory safe allows; see `Bounds`.
 
-    def __init__(self, max_bytes: int) -> None:
-        super().__init__(message=f"The answer is larger than {max_bytes} bytes.")
-        self.max_bytes = max_bytes
+    Attributes:
+        bound: the name of the option of `Bounds` that it passes; None for a bound that is no option.
+        limit: how much it allows, in the unit that its name says.
+        max_bytes: the same, where it is a number of bytes; else None.
+    """
+
+    def __init__(self, limit: int, *, bound: str | None = None, message: str | None = None) -> None:
+        super().__init__(message=message or f"The answer is larger than {limit} bytes.")
+        self.bound = bound
+        self.limit = limit
+        self.max_bytes = limit if bound is None or bound.endswith("_bytes") else None
 
 
 class UploadError(MoonshotError):

@@ -1,8 +1,9 @@
-"""HTTP headers: case-insensitive, checked before they are sent, and safe to show."""
+"""HTTP headers: case-insensitive, checked before they are sent, and safe to show; and what else may be shown."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias, TypeVar, overload
+from urllib.parse import unquote_plus
 
 from moonshot_async.errors import ConfigurationError
 
@@ -23,12 +24,44 @@ SECRET_HEADERS: Final = frozenset(
         "msh-uid",
         "msh-project-id",
         "msh-gid",
+        "openai-organization",
+        "openai-project",
     }
 )
 REDACTED: Final = "***"
 
+# So are headers and parameters of URLs called that hold keys, whoever thought of them.
+_SECRET_NAME: Final = re.compile(
+    r"""authori[sz]ation | cookie | secret | passw | passphrase | credential | session | signature
+    | key $
+    | (?:^|[-_.])(?:auth|jwt|sid|pwd|sig) (?:$|[-_.])
+    | (?:^|[-_.]) (?:access|refresh|id|api|auth|bearer|security|csrf|xsrf)? token $
+    | (?:access|refresh|api|auth|bearer) token $""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# The vendor's proof of what was asked, and a name for a call, are wanted by the reader of an error.
+_PUBLIC: Final = frozenset({"idempotency-key", "x-idempotency-key", "msh-request-signature"})
+_USER_INFO: Final = re.compile(r"(?<=//)[^/?#]*@")
+_PARAMETER: Final = re.compile(r"(?<=[?&#;])([^=?&#;]*)=([^&#;]+)")
+
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _UNSAFE_IN_VALUE: Final = re.compile(r"[\r\n\0]")
+# RFC 9110, 5.5; and halves of characters, which have no bytes.
+_UNSENDABLE: Final = re.compile(r"[\0-\x08\n-\x1f\x7f\ud800-\udfff]")
+_FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
+
+
+class Unshown:
+    """Before `msgspec.Struct` among the bases of a struct that shows no fields: they hold a key, or what is asked."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Nothing: rich would show the fields."""
+        return []
 
 
 class Headers(Mapping[str, str]):
@@ -60,16 +93,13 @@ class Headers(Mapping[str, str]):
         Raises:
             ConfigurationError: a name is no token (RFC 9110, 5.6.2), or a value would end its line early.
         """
-        for name, value in self._items:
-            if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-                raise ConfigurationError(f"header name {name!r} is not valid")
-            if not isinstance(value, str) or _UNSAFE_IN_VALUE.search(value):
-                raise ConfigurationError(f"the value of header {name!r} must be text without CR, LF or NUL")
+        if problem := next(filter(None, map(_problem, self._items)), None):
+            raise ConfigurationError(problem)
         return self
 
     def redacted(self) -> "Headers":
-        """A copy that is safe to show: the values of secret headers replaced."""
-        return Headers((name, REDACTED if name.lower() in SECRET_HEADERS else value) for name, value in self._items)
+        """A copy that is safe to show: the values of secret headers replaced, and what is secret in URLs."""
+        return Headers((name, shown_value(name, value)) for name, value in self._items)
 
     def _lookup(self) -> dict[str, str]:
         if self._index is None:
@@ -114,3 +144,53 @@ class Headers(Mapping[str, str]):
 
     def __deepcopy__(self, memo: object) -> "Headers":
         return self
+
+
+def is_secret_header(name: str) -> bool:
+    """Whether a header of this name holds a key or names an account."""
+    lower = str(name).lower()
+    return lower in SECRET_HEADERS or is_secret_parameter(lower)
+
+
+def shown_value(name: str, value: str) -> str:
+    """The value of a header as it may be shown."""
+    if is_secret_header(name) or not isinstance(value, str) or _UNSAFE_IN_VALUE.search(value):
+        return REDACTED
+    return shown_url(value) if str(name).lower() in ("location", "content-location", "referer", "link") else value
+
+
+def shown_url(url: str) -> str:
+    """A URL as it may be shown: without user and password, and without the values of parameters that hold keys."""
+    if "@" in url:
+        url = _USER_INFO.sub(f"{REDACTED}@", url)
+    if "=" not in url:
+        return url
+    return _PARAMETER.sub(lambda found: f"{found[1]}={REDACTED}" if is_secret_parameter(found[1]) else found[0], url)
+
+
+def secrets_in_url(url: str) -> Iterator[str]:
+    """What `shown_url` hides, as it stands in the URL."""
+    if user := _USER_INFO.search(url):
+        yield from user[0].rstrip("@").split(":")
+    for name, value in _PARAMETER.findall(url):
+        if is_secret_parameter(name):
+            yield from {value, unquote_plus(value)}
+
+
+def is_secret_parameter(name: str) -> bool:
+    """Whether a parameter of this name, in a URL, holds a key."""
+    return _SECRET_NAME.search(name) is not None and name.lower() not in _PUBLIC
+
+
+def _problem(item: tuple[object, object]) -> str | None:
+    """Why a header cannot be sent, without showing its value."""
+    name, value = item
+    if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+        # Only so far as it could be one: it may be a whole line, with its value.
+        begins = _TOKEN.match(name) if isinstance(name, str) else None
+        return f"header name {begins[0] if begins else ''!r} is not valid"
+    if not isinstance(value, str) or _UNSENDABLE.search(value):
+        return f"the value of header {name!r} must be text without CR, LF, NUL and other control characters"
+    if name.lower() in _FRAMING:
+        return f"header {name!r} is set by the SDK: another value would cut the body, or part it in two requests"
+    return None

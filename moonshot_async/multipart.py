@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from moonshot_async.errors import ConfigurationError
+from moonshot_async.headers import Unshown
 from moonshot_async.wire import Headers
 
 _CRLF: Final = b"\r\n"
@@ -39,7 +40,7 @@ class FormFile(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
 
 
-class Form(msgspec.Struct, frozen=True):
+class Form(Unshown, msgspec.Struct, frozen=True):
     """A form around a file.
 
     Attributes:

@@ -5,6 +5,7 @@ typed exception whose body was read, within bounds, and closed.
 """
 
 import time
+from asyncio import CancelledError
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
@@ -17,21 +18,24 @@ from moonshot_async.clocks import CONTEXT_DEADLINE, BodyClocks, Timeout, timeout
 from moonshot_async.errors import (
     APIError,
     APIStatusError,
+    APITimeoutError,
+    ConfigurationError,
     MoonshotError,
-    ResponseTooLargeError,
     request_id_of,
 )
+from moonshot_async.lifecycle import Life, Whole
 from moonshot_async.middleware import Handler, Middleware
-from moonshot_async.status_errors import complete, status_error
+from moonshot_async.middleware.retry import FAILED_SO_FAR, FailedSoFar
+from moonshot_async.middleware.retry_rules import check_max_retries, check_retry_slow
+from moonshot_async.status_errors import complete, status_error, with_attempts
 from moonshot_async.streaming import Progress, Stream, no_stream
-from moonshot_async.transports import Transport
+from moonshot_async.transports import Transport, closed_error
 from moonshot_async.types.encoding import NotGiven
-from moonshot_async.types.model import Answer, Decode
+from moonshot_async.types.model import Answer, Decode, check_depth
 from moonshot_async.wire import Headers, Request, Response, Upload
 
 T = TypeVar("T")
 
-_ERROR_BODY_BYTES = 64 * 1024
 # The status of an error says enough: its body is not waited for any longer, in seconds.
 _ERROR_BODY_SECONDS = 5.0
 # How much later than the deadline a foreign layer is stopped, in seconds.
@@ -51,16 +55,22 @@ def _wrap(layer: Middleware, call_next: Handler) -> Handler:
     return lambda request: layer(request, call_next)
 
 
-def exchange(transport: Transport) -> Handler:
+def exchange(transport: Transport, life: Life | None = None, bounds: Bounds = DEFAULT_BOUNDS) -> Handler:
     """The innermost handler: one request out, one good response back."""
 
     async def send(request: Request) -> Response:
-        response = await transport.send(request)
+        if request.attempt > 1 and life is not None:
+            life.sent_again(request)
+        try:
+            response = await transport.send(request)
+        except APITimeoutError as error:
+            error.sent = True
+            raise
         if response.status < 300:
             if (opened := _OPENED.get()) is not None:
                 opened.append(response)
             return response
-        raise await _refusal(request, response)
+        raise await _refusal(request, response, bounds.max_error_bytes)
 
     return send
 
@@ -75,33 +85,36 @@ def guard(handler: Handler) -> Handler:
         import anyio
 
         opened: list[Response] = []
-        token = _OPENED.set(opened)
+        failed = FailedSoFar(request.started, [])
+        token, kept = _OPENED.set(opened), FAILED_SO_FAR.set(failed)
         try:
             # A little later than the transport, which knows better what it was waiting for.
             with anyio.move_on_after(max(0.0, request.deadline - time.monotonic()) + _GUARD_GRACE):
                 return await handler(request)
         finally:
             _OPENED.reset(token)
+            FAILED_SO_FAR.reset(kept)
         for response in opened:
             response.close()
-        raise timeout_error(request, "total", " before an answer came")
+        request = request.replace(attempt=request.attempt + len(failed.attempts), earlier=tuple(failed.attempts))
+        raise with_attempts(timeout_error(request, "total", " before an answer came"), request)
 
     return send
 
 
-async def _refusal(request: Request, response: Response) -> APIStatusError:
+async def _refusal(request: Request, response: Response, max_bytes: int) -> APIStatusError:
     """Read what an error answer says, as far as it goes: its status says enough."""
     content = bytearray()
     enough = time.monotonic() + _ERROR_BODY_SECONDS
     clocks = BodyClocks(request.replace(deadline=min(enough, request.deadline or enough)), events=False)
     try:
-        while len(content) < _ERROR_BODY_BYTES and (piece := await response.body.read(clocks.next_deadline())):
+        while len(content) < max_bytes and (piece := await response.body.read(clocks.next_deadline())):
             content += piece
     except (MoonshotError, TimeoutError):
         pass
     finally:
         response.close()
-    return status_error(request, response, bytes(content[:_ERROR_BODY_BYTES]))
+    return status_error(request, response, bytes(content[:max_bytes]))
 
 
 class Pipeline:
@@ -117,6 +130,7 @@ class Pipeline:
         timeout: Timeout,
         guarded: bool = False,
         bounds: Bounds = DEFAULT_BOUNDS,
+        life: Life | None = None,
     ) -> None:
         self.timeout = timeout
         self._handler = guard(handler) if guarded else handler
@@ -125,6 +139,7 @@ class Pipeline:
         self._query = query
         self._urls: dict[str, str] = {}
         self._bounds = bounds
+        self._life = Life() if life is None else life
 
     def take_over(self, other: "Pipeline") -> None:
         """Become like `other`, for all who hold this one; requests that were built go their way."""
@@ -153,15 +168,22 @@ class Pipeline:
         """Build a request; its deadline starts now.
 
         Raises:
-            ConfigurationError: a header or the timeout cannot work.
+            ConfigurationError: a header, the timeout or the number of retries cannot work.
+            TypeError: `max_retries` is no whole number, or `retry_slow` neither True nor False.
+            APITimeoutError: the deadline of the context is over.
+            ClientClosedError: the client was closed, or is being drained.
         """
+        if max_retries is not None:
+            check_max_retries(max_retries)
+        if retry_slow is not None:
+            check_retry_slow(retry_slow)
         headers = self._headers.merged(without_not_given(extra_headers)).checked() if extra_headers else self._headers
         clocks = self.timeout if isinstance(timeout, msgspec.UnsetType) else Timeout.of(timeout)
         started, total = time.monotonic(), clocks.total
         deadline, outer = None if total is None else started + total, CONTEXT_DEADLINE.get()
         if outer is not None and (deadline is None or outer < deadline):
             deadline = outer
-        return Request(
+        request = Request(
             method,
             self._url(path, extra_query),
             headers,
@@ -175,17 +197,39 @@ class Pipeline:
             retry_slow=retry_slow,
             priority=priority,
         )
+        if self._life.stopped:
+            self._life.check(request)
+        if outer is not None and outer <= started:
+            raise timeout_error(request, "total", " before the call began")
+        return request
 
-    async def fetch(self, request: Request, decode: Decode[T], *, max_bytes: int | None = None) -> T:
-        """Send a request and decode its whole answer, which may have `max_bytes` (else what the pipeline allows).
+    def whole(self, request: Request) -> Whole:
+        """A call that takes several requests, of which this is the first or the one to tell of.
+
+        Raises:
+            ClientClosedError: the client was closed, or is being drained.
+        """
+        return Whole(self._life, request)
+
+    async def fetch(self, request: Request, decode: Decode[T], *, bound: str = "max_body_bytes") -> T:
+        """Send a request and decode its whole answer, which may have as many bytes as this one of `Bounds` allows.
 
         Raises:
             APIError: in all its kinds.
         """
-        response = await self._handler(request)
-        # What was sent in the end: a later attempt, perhaps.
-        request = response.request or request
-        return self.answer(request, response, await self.read(request, response, max_bytes=max_bytes), decode)
+        life = self._life
+        number = life.begin(request)
+        try:
+            response = await self._handler(request)
+            # What was sent in the end: a later attempt, perhaps.
+            request = response.request or request
+            return self.answer(request, response, await self.read(request, response, bound=bound), decode)
+        except CancelledError:
+            if not life.was_cut(number):
+                raise
+        finally:
+            life.end(number)
+        raise closed_error(request)
 
     def answer(self, request: Request, response: Response, content: bytes, decode: Decode[T]) -> T:
         """What a call returns for an answer that was read as `content`.
@@ -196,8 +240,12 @@ class Pipeline:
         if response.status == 204 and decode.cls is Any:
             return cast("T", None)
         try:
+            if len(content) > self._bounds.max_depth:
+                check_depth(content, decode, self._bounds)
             answer = decode(content)
         except APIError as error:
+            # What a server repeats of a prompt stays in no frame that raises.
+            content = b""
             complete(error, request, response)
             raise
         except MoonshotError as error:
@@ -210,21 +258,22 @@ class Pipeline:
             answer._request_id = request_id_of(response.headers)
         return answer
 
-    async def read(self, request: Request, response: Response, *, max_bytes: int | None = None) -> bytes:
+    async def read(self, request: Request, response: Response, *, bound: str = "max_body_bytes") -> bytes:
         """Read the body of a response to its end, under the clocks of its request, and close it."""
         clocks = BodyClocks(request, events=False)
         body = response.body
         pieces: list[bytes] = []
         size = 0
-        bound = self._bounds.max_body_bytes if max_bytes is None else max_bytes
+        max_bytes: int = getattr(self._bounds, bound)
         try:
             while piece := await body.read(clocks.next_deadline()):
                 pieces.append(piece)
                 size += len(piece)
-                if size > bound:
-                    raise ResponseTooLargeError(bound)
+                if size > max_bytes:
+                    raise self._bounds.passed(bound)
         except APIError as error:
             error.request = request.redacted()
+            with_attempts(error, request)
             raise
         except TimeoutError:
             pass
@@ -234,11 +283,29 @@ class Pipeline:
             return content
         finally:
             body.close()
-        raise clocks.error()
+            # What came stays in no frame that raises: it may repeat a prompt.
+            pieces.clear()
+            piece = b""
+        raise with_attempts(clocks.error(), request)
 
     async def open(self, request: Request) -> Response:
-        """Send a request and return its open response; the caller closes it."""
-        return await self._handler(request)
+        """Send a request and return its open response; the caller closes it, and is in flight until then."""
+        life = self._life
+        number = life.begin(request)
+        try:
+            response = await self._handler(request)
+        except CancelledError:
+            cut = life.was_cut(number)
+            life.end(number)
+            if not cut:
+                raise
+        except BaseException:
+            life.end(number)
+            raise
+        else:
+            response.body = life.held(number, response.body)
+            return response
+        raise closed_error(request)
 
     async def stream(self, request: Request, decode: Decode[T], progress: Progress[T]) -> Stream[T]:
         """Send a request and return its answer as a stream.
@@ -246,7 +313,7 @@ class Pipeline:
         Raises:
             APIError: in all its kinds, before the first event.
         """
-        response = await self._handler(request)
+        response = await self.open(request)
         return await self.events(response.request or request, response, decode, progress)
 
     async def events(self, request: Request, response: Response, decode: Decode[T], progress: Progress[T]) -> Stream[T]:
@@ -258,12 +325,12 @@ class Pipeline:
         kind = response.headers.get("content-type", "").lower()
         if kind.startswith(("application/json", "text/html")):
             raise complete(no_stream(await self.read(request, response), decode), request, response)
-        return Stream(response, request, decode, progress)
+        return Stream(response, request, decode, progress, self._bounds)
 
     def _url(self, path: str, extra_query: Mapping[str, object] | None) -> str:
         if not extra_query and (url := self._urls.get(path)):
             return url
-        query = urlencode(list(_query_items({**self._query, **(extra_query or {})})))
+        query = _encoded({**self._query, **(extra_query or {})})
         url = self._base_url + path
         if query:
             url += ("&" if "?" in path else "?") + query
@@ -283,15 +350,24 @@ async def read_piece(request: Request, response: Response, clocks: BodyClocks) -
         return await response.body.read(clocks.next_deadline())
     except APIError as error:
         error.request = request.redacted()
+        with_attempts(error, request)
         raise
     except TimeoutError:
         pass
-    raise clocks.error()
+    raise with_attempts(clocks.error(), request)
 
 
 def without_not_given(headers: Mapping[str, str | None]) -> dict[str, str | None]:
     """Headers in which `NOT_GIVEN` takes a header out, as None does."""
     return {name: None if isinstance(value, msgspec.UnsetType) else value for name, value in headers.items()}
+
+
+def _encoded(query: Mapping[str, object]) -> str:
+    try:
+        return urlencode(list(_query_items(query)))
+    except UnicodeEncodeError:
+        pass
+    raise ConfigurationError("the query cannot be sent: a name or a value of it holds half a character")
 
 
 def _query_items(query: Mapping[str, object]) -> Iterable[tuple[str, str]]:

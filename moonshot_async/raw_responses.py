@@ -14,7 +14,9 @@ from typing import Any, Final, Generic, TypeVar, overload
 
 from moonshot_async.clocks import BodyClocks
 from moonshot_async.errors import ResponseTooLargeError, request_id_of
+from moonshot_async.headers import shown_url
 from moonshot_async.pipeline import Pipeline, read_piece
+from moonshot_async.status_errors import with_attempts
 from moonshot_async.streaming import Progress, Stream
 from moonshot_async.types.casting import decoder_of, is_response_type
 from moonshot_async.types.model import Decode
@@ -78,7 +80,7 @@ class _Head:
         return _HTTP_VERSION
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} [{self.status_code}] {self.method} {self.url}>"
+        return f"<{type(self).__name__} [{self.status_code}] {self.method} {shown_url(self.url)}>"
 
 
 class RawResponse(_Head, Generic[T]):
@@ -174,12 +176,12 @@ class APIResponse(_Head, Generic[T]):
         elapsed: float,
         *,
         decode: Decode[Any],
-        max_bytes: int | None = None,
+        bound: str = "max_body_bytes",
         progress: Progress[Any] | None = None,
     ) -> None:
         super().__init__(pipeline, request, response, elapsed)
         self._decode = decode
-        self._max_bytes = max_bytes
+        self._bound = bound
         self._progress = progress
         self._parsed: dict[Any, Any] = {}
         self._used = False
@@ -234,7 +236,7 @@ class APIResponse(_Head, Generic[T]):
             return response.content
         self._use()
         try:
-            return await self._pipeline.read(self.http_request, response, max_bytes=self._max_bytes)
+            return await self._pipeline.read(self.http_request, response, bound=self._bound)
         finally:
             self.is_closed = True
 
@@ -283,7 +285,7 @@ class APIResponse(_Head, Generic[T]):
         r"""The body line by line, without their ends (`\n`, `\r\n` or `\r`). Raises as `iter_bytes`.
 
         Raises:
-            ResponseTooLargeError: a line is longer than a body in memory may be (64 Mi characters).
+            ResponseTooLargeError: a line is longer than a body in memory may be (32 Mi characters).
         """
         ends = io.IncrementalNewlineDecoder(None, translate=True)
         held: list[str] = []
@@ -343,7 +345,7 @@ class APIResponse(_Head, Generic[T]):
     def _too_large(self) -> ResponseTooLargeError:
         error = ResponseTooLargeError(DEFAULT_MAX_BODY_BYTES)
         error.request = self.http_request.redacted()
-        return error
+        return with_attempts(error, self.http_request)
 
     def _use(self) -> None:
         if self._used or self.is_closed:

@@ -1,6 +1,6 @@
 """What an exception may show of an answer: no key, no account and no prompt, also where a server echoes them.
 
-Everything here runs after something failed, never on the way of a call that succeeds.
+All but `Unseen` runs after something failed, never on the way of a call that succeeds.
 """
 
 import json
@@ -12,11 +12,13 @@ from typing import Any, Final
 import msgspec
 
 from moonshot_async.errors import APIResponseValidationError
-from moonshot_async.headers import REDACTED, SECRET_HEADERS, Headers
+from moonshot_async.headers import REDACTED, Headers, is_secret_header, secrets_in_url, shown_value
 from moonshot_async.types.model import parse, shallow
 from moonshot_async.wire import Request
 
 # Self-hosted services take words for keys, and prompts may be a word: to mask those would mangle what the server says.
+# Whose frames are emptied: ours, and those that hand our arguments to a thread.
+_PACKAGES: Final = (__name__.partition(".")[0], "anyio")
 _SHORTEST_KEY: Final = 12
 _SHORTEST_TEXT: Final = 6
 # An echo may be cut: so much of a secret is enough to know it by, and what follows is compared.
@@ -24,7 +26,11 @@ _KNOWN_BY: Final = 24
 # How much of a body is kept: looking for secrets takes time, and answers may have 256 MiB.
 _MOST_BYTES: Final = 256 * 1024
 # Rate limits and suspended accounts are told with the account's id, unlike any word.
-_ACCOUNT: Final = re.compile(r"(\b[Yy]our account )(?=\S*[\d<-])\S+(?= (?:request|is|has)\b)")
+_ACCOUNT: Final = re.compile(r"(\b[Yy]our account )(?=\S*[\d<-])\S+(?: <[^<>\s]{1,80}>)?(?= (?:request|is|has)\b)")
+# Ids of accounts and keys elsewhere, and whatever looks like a key: it may be another one than was sent.
+_IDS: Final = re.compile(
+    r"(?<![\w-])(?:sk-[\w-]{20,}|(?:org|proj|ak)-(?=[\w-]{0,40}\d)[\w-]{8,})|(?<=Bearer )(?!\*)[\w.~+/-]{20,}"
+)
 # Of a message, what holds words of the API and nothing of the user's.
 _WORDS: Final = frozenset({"role", "type", "id", "name", "tool_call_id", "url"})
 # What `html.escape` does; its module brings a table of named characters that nobody needs here.
@@ -63,6 +69,10 @@ class _Body(msgspec.Struct):
     prediction: _Message | None = None
     text_query: Any = None
     arguments: Any = None
+    # What other surfaces of the API call messages.
+    input: Any = None
+    instructions: Any = None
+    system: Any = None
 
 
 _decode = msgspec.json.Decoder(_Body).decode
@@ -77,11 +87,13 @@ class Redactor:
     """
 
     def __init__(self, request: Request, headers: Headers) -> None:
-        self._secrets = _Secrets({*_keys(request.headers), *_keys(headers), *_texts(request.body)})
+        keys = {*_keys(request.headers), *_keys(headers)}
+        keys.update(value for value in secrets_in_url(request.url) if len(value) >= _SHORTEST_KEY)
+        self._secrets = _Secrets(keys | {*_texts(request.body)})
 
     def text(self, text: str) -> str:
         """A text without secrets; of one that is cut off, what there is of it goes too."""
-        return _ACCOUNT.sub(rf"\g<1>{REDACTED}", self._secrets.hidden(text))
+        return _IDS.sub(REDACTED, _ACCOUNT.sub(rf"\g<1>{REDACTED}", self._secrets.hidden(text)))
 
     def content(self, content: bytes) -> bytes:
         """A body without secrets, however they are escaped in it; one without any stays as it is, up to 256 KiB."""
@@ -104,11 +116,8 @@ class Redactor:
         return self.text(tree) if isinstance(tree, str) else tree
 
     def headers(self, headers: Headers) -> Headers:
-        """Headers whose values hold no secrets, but for those that are known to: `Headers` hides them itself."""
-        return Headers(
-            (name, value if name.lower() in SECRET_HEADERS else self.text(value))
-            for name, value in headers.multi_items()
-        )
+        """Headers whose values hold no secrets."""
+        return Headers((name, self.text(shown_value(name, value))) for name, value in headers.multi_items())
 
 
 class _Secrets:
@@ -192,7 +201,7 @@ def _common(one: str, other: str) -> int:
 def _keys(headers: Headers) -> Iterator[str]:
     """Keys and account ids, without the schemes and names that stand before them."""
     for name, value in headers.multi_items():
-        if name.lower() in SECRET_HEADERS:
+        if is_secret_header(name):
             shortest = _SHORTEST_TEXT if name.lower().startswith("msh-") else _SHORTEST_KEY
             words = re.split(r"[;,\s]+", value)
             yield from (part for word in words for part in (word, word.partition("=")[2]) if len(part) >= shortest)
@@ -200,7 +209,7 @@ def _keys(headers: Headers) -> Iterator[str]:
 
 def _texts(body: object) -> Iterable[str]:
     """What a request says in its messages, or asks a tool."""
-    if not isinstance(body, bytes) or not body.startswith(b"{"):
+    if not isinstance(body, bytes):
         return ()
     try:
         asked = _decode(body)
@@ -208,6 +217,7 @@ def _texts(body: object) -> Iterable[str]:
         texts: list[Any] = list(_odd_texts(body))
     else:
         texts = [asked.text_query, asked.arguments]
+        texts += _strings([asked.input, asked.instructions, asked.system])
         for message in (*asked.messages, *([asked.prediction] if asked.prediction else [])):
             content = message.content
             texts += [part.text for part in content] if isinstance(content, list) else [content]
@@ -216,12 +226,20 @@ def _texts(body: object) -> Iterable[str]:
     return (text for text in texts if isinstance(text, str) and len(text.strip()) >= _SHORTEST_TEXT)
 
 
-def _odd_texts(body: bytes) -> Iterator[str]:
-    """The texts of messages of another shape, which a server refuses, and perhaps repeats when it does."""
+def _odd_texts(body: bytes) -> Iterable[str]:
+    """The texts of messages of another shape, which a server refuses, and perhaps repeats when it does; of a body that
+    is no object, all there are.
+    """
     try:
-        left = [parse(body)["messages"]]
-    except (APIResponseValidationError, KeyError):
-        return
+        tree = parse(body)
+    except APIResponseValidationError:
+        # Forms and other bytes.
+        return [] if body.startswith((b"{", b"--")) else [body.decode("utf-8", "replace")]
+    return _strings([tree.get("messages")] if isinstance(tree, dict) else [tree])
+
+
+def _strings(left: list[Any]) -> Iterator[str]:
+    """The texts in plain data, but for those that are words of the API."""
     while left:
         tree = left.pop()
         if isinstance(tree, str):
@@ -230,3 +248,48 @@ def _odd_texts(body: bytes) -> Iterator[str]:
             left += tree
         elif isinstance(tree, dict):
             left += [value for name, value in tree.items() if name not in _WORDS]
+
+
+class Unseen:
+    """`with Unseen(params):` around what is done with the arguments of a call before anything is sent.
+
+    Error trackers record the locals of each frame that an exception went through. So the arguments are emptied when it
+    is over, and when it fails the frames below are, too: what was given is in the request then, which does not show it.
+
+    Args:
+        params: keywords, as `**params` collects them.
+    """
+
+    __slots__ = ("_params",)
+
+    def __init__(self, params: Any) -> None:
+        self._params = params
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._params.clear()
+        if error is not None:
+            forget_locals(error)
+
+
+def forget_locals(error: BaseException) -> None:
+    """Empty the frames of this package that an exception, and those that it came of, went through.
+
+    Those that still run keep what they have, and so do the ones of functions that the caller brought.
+    """
+    left, seen = [error], {id(error)}
+    while left:
+        one = left.pop()
+        trace = one.__traceback__
+        while trace is not None:
+            frame, trace = trace.tb_frame, trace.tb_next
+            if frame.f_globals.get("__name__", "").startswith(_PACKAGES):
+                try:
+                    frame.clear()
+                except RuntimeError:
+                    pass
+        for more in (one.__cause__, one.__context__):
+            if more is not None and id(more) not in seen:
+                seen.add(id(more))
+                left.append(more)

@@ -35,14 +35,18 @@ def checked_key(api_key: ApiKey | None) -> ApiKey:
 
 def clean_key(key: object, source: str) -> str:
     """A key that can stand in a header. What is wrong with it is told without showing it."""
-    if not isinstance(key, str):
-        raise ConfigurationError(f"{source} must be text, not {type(key).__name__}")
-    key = key.strip()
-    if not key:
-        raise ConfigurationError(f"{source} is empty: it must hold an API key, which begins with 'sk-'")
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigurationError(f"{source} has characters that no API key has: was something else pasted with it?")
-    return key
+    try:
+        if not isinstance(key, str):
+            raise ConfigurationError(f"{source} must be text, not {type(key).__name__}")
+        key = key.strip()
+        if not key:
+            raise ConfigurationError(f"{source} is empty: it must hold an API key, which begins with 'sk-'")
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ConfigurationError(f"{source} has characters that no API key has: was something else pasted with it?")
+        return key
+    finally:
+        # Refused or not, it is no local of a frame that an error tracker would show.
+        del key
 
 
 def chosen_url(base_url: object, region: str | None) -> str:
@@ -87,7 +91,7 @@ def checked_url(url: object, source: str = "base_url") -> str:
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         usable = False
-    if not usable or not text.isprintable() or " " in text:
+    if not usable or not text.isprintable() or " " in text or "\\" in text:
         raise ConfigurationError(f"{source} must be an http(s) URL such as {_BASE_URLS['intl']}")
     if parts.username is not None or "?" in text or "#" in text:
         raise ConfigurationError(f"{source} must not have a user, a query or a fragment; see default_query")
@@ -97,7 +101,8 @@ def checked_url(url: object, source: str = "base_url") -> str:
 def warn_of_plain_http(url: str) -> None:
     """Warn when a key would travel unencrypted to another machine."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
+    # A dot at the end says that a name is whole.
+    host = (parts.hostname or "").removesuffix(".")
     if parts.scheme == "https" or host == "localhost" or host.endswith(".localhost") or _is_loopback(host):
         return
     warnings.warn(
@@ -108,9 +113,12 @@ def warn_of_plain_http(url: str) -> None:
 
 
 def _is_loopback(host: str) -> bool:
-    from ipaddress import ip_address
+    from ipaddress import IPv6Address, ip_address
 
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(host)
     except ValueError:
         return False
+    # Python before 3.13 takes an IPv4 address that is written as IPv6 for no loopback.
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback

@@ -7,9 +7,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from moonshot_async.errors import ResponseTooLargeError
-
-DEFAULT_MAX_EVENT_BYTES: Final = 16 * 1024 * 1024
+from moonshot_async.bounds import DEFAULT_BOUNDS, Bounds
 
 _BOM: Final = b"\xef\xbb\xbf"
 # More than any clock holds. Longer ones are ignored: `int` and float arithmetic raise on them sooner or later.
@@ -54,15 +52,26 @@ class SSEDecoder:
     See: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
     """
 
-    def __init__(self, *, max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES) -> None:
+    def __init__(
+        self,
+        *,
+        max_event_bytes: int = DEFAULT_BOUNDS.max_event_bytes,
+        max_silent_lines: int = DEFAULT_BOUNDS.max_silent_lines,
+    ) -> None:
         """Start before the first byte of a stream.
 
         Args:
             max_event_bytes: the most that a line (its field name included), or the data of one event, may hold.
+            max_silent_lines: how many lines in a row may bring no event: comments, empty ones, and other fields.
+
+        Raises:
+            ConfigurationError: a bound is no positive number.
         """
+        self._bounds = Bounds(max_event_bytes=max_event_bytes, max_silent_lines=max_silent_lines)
         self.last_event_id = ""
         self.retry: int | None = None
         self._max_bytes = max_event_bytes
+        self._silent = 0
         self._at_start = True
         self._skip_lf = False
         self._tail = bytearray()
@@ -81,7 +90,8 @@ class SSEDecoder:
         """Take the next read and return the events that it completes; invalid UTF-8 becomes U+FFFD.
 
         Raises:
-            ResponseTooLargeError: a line or the data of an event passes `max_event_bytes`. Feed nothing more then.
+            ResponseTooLargeError: a line or the data of an event passes `max_event_bytes`, or lines without an event
+                are more than `max_silent_lines`. Feed nothing more then.
         """
         return [
             ServerSentEvent(event, content.decode("utf-8", "replace"), event_id, retry)
@@ -99,24 +109,35 @@ class SSEDecoder:
     def _blocks(self, data: bytes) -> list[_Block]:
         blocks: list[_Block] = []
         content = self._data
+        # How many lines since the `counted`-th event brought none; nothing is counted where each block is an event.
+        silent, counted = self._silent, 0
         for line in self._lines(data):
             if not line:
                 if content is not None:
                     whole = content if isinstance(content, bytes) else bytes(content)
                     blocks.append((self._event or "message", whole, self._id, self._event_retry))
                     content = None
+                    if self._begun:
+                        self._end_block()
+                    continue
                 if self._begun:
                     self._end_block()
             elif content is None and line.startswith(b"data: "):
                 content = line[6:]
+                continue
             else:
                 name, _, value = line.partition(b":")
                 value = value.removeprefix(b" ")
                 if name == b"data":
                     content = value if content is None else self._joined(content, value)
-                elif name:
+                    continue
+                if name:
                     self._field(name, value)
+            silent, counted = silent + 1 if len(blocks) == counted else 1, len(blocks)
+            if silent > self._bounds.max_silent_lines:
+                raise self._bounds.passed("max_silent_lines")
         self._data = content
+        self._silent = silent if len(blocks) == counted else 0
         return blocks
 
     def _lines(self, data: bytes) -> list[bytes]:
@@ -138,7 +159,7 @@ class SSEDecoder:
             self._tail.clear()
         self._tail += rest
         if at_most > self._max_bytes and any(len(line) > self._max_bytes for line in (*lines, self._tail)):
-            raise ResponseTooLargeError(self._max_bytes)
+            raise self._bounds.passed("max_event_bytes")
         return lines
 
     def _without_bom(self, data: bytes) -> bytes:
@@ -170,5 +191,5 @@ class SSEDecoder:
         joined += b"\n"
         joined += value
         if len(joined) > self._max_bytes:
-            raise ResponseTooLargeError(self._max_bytes)
+            raise self._bounds.passed("max_event_bytes")
         return joined

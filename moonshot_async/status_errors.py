@@ -12,14 +12,16 @@ import re
 import time
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from moonshot_async import errors
-from moonshot_async.errors import APIError, APIResponseValidationError, APIStatusError
+from moonshot_async.errors import APIError, APIResponseValidationError, APIStatusError, Attempt
 from moonshot_async.redaction import Redactor
 from moonshot_async.types.model import parse, shallow
 from moonshot_async.wire import Headers, Request, Response
+
+E = TypeVar("E", bound=APIError)
 
 _MESSAGE_CHARS: Final = 4000
 # A server that asks to wait for longer than a year does not mean it.
@@ -57,6 +59,9 @@ _WAIT: Final = re.compile(
 _UNITS: Final = {"ms": 0.001, "millisecond": 0.001, "s": 1.0, "second": 1.0, "m": 60.0, "minute": 60.0}
 # A fault of a rollout on the server's side that hit valid requests at random.
 _TRANSIENT_400: Final = re.compile(r"missing required header kimi-api-version", re.IGNORECASE)
+_QUERY: Final = re.compile(r"[?#].*", re.DOTALL)
+_AUTHORITY_USER: Final = re.compile(r"//[^/]*@")
+_TARGET_CHARS: Final = 300
 _MODEL: Final = re.compile(r"[Nn]ot found the model [`'\"]?([\w.:/-]+)")
 
 
@@ -73,7 +78,7 @@ def status_error(request: Request, response: Response, content: bytes) -> APISta
     cls = _classify(response.status, kind, text)
     shown = redactor.text(text)
     message = f"Error code: {response.status}" + (f" - {shown}" if shown else "")
-    if hint := _advice(cls, request, response, text):
+    if hint := _advice(cls, request, response, text, redactor):
         message += f" ({hint})"
     response.keep(redactor.content(content))
     response.headers = redactor.headers(response.headers)
@@ -85,17 +90,31 @@ def status_error(request: Request, response: Response, content: bytes) -> APISta
 
 
 def complete(error: APIError, request: Request, response: Response) -> APIError:
-    """Say in an error what was asked, without key and prompt, and hide those that the server echoed."""
+    """Say in an error what was asked, without key and prompt, and hide those that the server echoed.
+
+    The frames that it went through go: they hold what came as it came.
+    """
+    error.__traceback__ = None
     redactor = Redactor(response.request or request, response.headers)
     error.request = request.redacted()
     error.message = redactor.text(error.message)
     error.body = redactor.tree(error.body)
     error.code, error.param, error.type = map(redactor.tree, (error.code, error.param, error.type))
     error.args = (error.message,)
+    with_attempts(error, request)
     if isinstance(error, APIResponseValidationError) and response.is_read:
         response.request = error.request
         response.keep(redactor.content(response.content))
+        response.headers = redactor.headers(response.headers)
         error.response = response
+    return error
+
+
+def with_attempts(error: E, request: Request) -> E:
+    """Say in an error that came after the head, or from outside, which sendings there were, its own last."""
+    before = sum(attempt.elapsed + attempt.waited for attempt in request.earlier)
+    elapsed = 0.0 if request.started is None else max(0.0, time.monotonic() - request.started - before)
+    error.attempts = (*request.earlier, Attempt.failed(request.attempt, error, elapsed))
     return error
 
 
@@ -199,7 +218,7 @@ def _retryable(cls: type[APIStatusError], status: int, text: str) -> bool:
     return cls.retryable or status == 408
 
 
-def _advice(cls: type[APIStatusError], request: Request, response: Response, text: str) -> str:
+def _advice(cls: type[APIStatusError], request: Request, response: Response, text: str, redactor: Redactor) -> str:
     if cls is errors.AuthenticationError:
         return _region_advice(request)
     if cls is errors.NotFoundError:
@@ -211,11 +230,19 @@ def _advice(cls: type[APIStatusError], request: Request, response: Response, tex
     if cls is errors.ContextLengthExceededError:
         return "shorten the messages or lower max_completion_tokens"
     if response.status == 504:
-        return "the gateway waited 900 s for an answer: stream long answers; sending it again may be billed again"
+        return (
+            "the gateway gave up waiting for an answer, which it does after 900 s: stream long answers; what took "
+            "long is sent again only with retry_slow=True, since it may be billed twice"
+        )
     if 300 <= response.status < 400:
-        target = response.headers.get("location")
+        target = _target(redactor.headers(response.headers).get("location", ""))
         return f"redirects are not followed; it points to {target!r}: check base_url" if target else ""
     return ""
+
+
+def _target(location: str) -> str:
+    """Where a redirect points: without its query, which may hold what was sent, and without a password."""
+    return _AUTHORITY_USER.sub("//", _QUERY.sub("", location))[:_TARGET_CHARS]
 
 
 def _region_advice(request: Request) -> str:

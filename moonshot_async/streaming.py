@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from moonshot_async.accumulate import ChatAccumulator
+from moonshot_async.bounds import DEFAULT_BOUNDS, Bounds
 from moonshot_async.clocks import BodyClocks
 from moonshot_async.errors import (
     APIError,
@@ -23,18 +24,15 @@ from moonshot_async.errors import (
     StreamInterruptedError,
 )
 from moonshot_async.sse import SSEDecoder
-from moonshot_async.status_errors import complete
+from moonshot_async.status_errors import complete, with_attempts
 from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk
-from moonshot_async.types.json_text import error_event, excerpt, parse
+from moonshot_async.types.json_text import check_depth, error_event, excerpt, parse
 from moonshot_async.types.model import Decode
 from moonshot_async.wire import Request, Response
 
 T = TypeVar("T")
 Item = TypeVar("Item", contravariant=True)
 
-# After the last event the rest of the body is read, so that the connection can serve the next call.
-DRAIN_SECONDS: Final = 0.1
-DRAIN_BYTES: Final = 64 * 1024
 # What is kept of a body that holds no events, to tell what it is instead.
 _OPENING_BYTES: Final = 64 * 1024
 
@@ -66,9 +64,16 @@ class Stream(Generic[T]):
         response: status and headers of the answer.
     """
 
-    def __init__(self, response: Response, request: Request, decode: Decode[T], progress: Progress[T]) -> None:
+    def __init__(
+        self,
+        response: Response,
+        request: Request,
+        decode: Decode[T],
+        progress: Progress[T],
+        bounds: Bounds = DEFAULT_BOUNDS,
+    ) -> None:
         self.response = response
-        self._source = _Source(response, request, decode, progress)
+        self._source = _Source(response, request, decode, progress, bounds)
         self._single: AsyncGenerator[T, None] | None = None
         self._loop: weakref.ref[AsyncGenerator[T, None]] | None = None
 
@@ -125,6 +130,7 @@ class _Source(Generic[T]):
 
     __slots__ = (
         "begun",
+        "bounds",
         "clocks",
         "decode",
         "decoder",
@@ -137,18 +143,26 @@ class _Source(Generic[T]):
         "reading",
         "request",
         "response",
+        "size",
+        "wordless",
     )
 
-    def __init__(self, response: Response, request: Request, decode: Decode[T], progress: Progress[T]) -> None:
+    def __init__(
+        self, response: Response, request: Request, decode: Decode[T], progress: Progress[T], bounds: Bounds
+    ) -> None:
         self.response = response
         self.request = request
         self.decode = decode
         self.progress = progress
-        self.decoder = SSEDecoder()
+        self.bounds = bounds
+        self.decoder = SSEDecoder(max_event_bytes=bounds.max_event_bytes, max_silent_lines=bounds.max_silent_lines)
         self.clocks = BodyClocks(request, events=True)
         # An iterator, so that a generator that takes over goes on where the one before it stopped.
         self.events: Iterator[tuple[str, bytes]] = iter(())
         self.begun = False
+        # How many bytes came, and how many events that say nothing.
+        self.size = 0
+        self.wordless = 0
         self.opening = b""
         self.reading = False
         self.looped = False
@@ -160,10 +174,11 @@ class _Source(Generic[T]):
 
     def close(self) -> None:
         if not self.done and self.error is None:
-            self.error = StreamInterruptedError(
+            closed = StreamInterruptedError(
                 message="The stream was closed before its end: leaving `async for` early closes it.",
                 request=self.request,
             )
+            self.error = with_attempts(closed, self.request)
             # A generator that is suspended among them shall find none.
             for _ in self.events:
                 pass
@@ -187,8 +202,12 @@ class _Source(Generic[T]):
         while True:
             try:
                 data = await self.response.body.read(self.clocks.next_deadline())
+                self.size += len(data)
+                if self.size > self.bounds.max_stream_bytes:
+                    raise self.bounds.passed("max_stream_bytes")
                 events = self.decoder.feed_raw(data)
             except APIError as error:
+                data = None
                 raise self.failed(error) from error.__cause__
             except TimeoutError:
                 data = None
@@ -215,25 +234,46 @@ class _Source(Generic[T]):
         self.done = True
         return False
 
-    def not_an_item(self, name: str, data: bytes, error: APIError) -> bool:
-        """Decide about an event that is no item: True where it ends the stream, False where it says nothing."""
-        text = data.strip()
-        if text.startswith(b"[DONE]"):
+    def not_an_item(self, odd: list[Any]) -> bool:
+        """Decide about an event that is no item: True where it ends the stream, False where it says nothing.
+
+        Args:
+            odd: its error, data and name. Taken out: what a server repeats of a prompt stays in no frame that raises.
+        """
+        name, data, error = odd.pop(), odd.pop().strip(), odd.pop()
+        if data.startswith(b"[DONE]"):
             return True
-        if not text:
-            return False
+        if not data:
+            self.wordless += 1
+            if self.wordless <= self.bounds.max_silent_lines:
+                return False
+            error = self.bounds.passed("max_silent_lines")
+        elif name == "error" and type(error) is APIResponseValidationError:
+            error = _error_event(data)
+        del data
         try:
-            if name == "error" and isinstance(error, APIResponseValidationError):
-                raise self.failed(_error_event(data))
             raise self.failed(error)
         finally:
             del error
 
+    def says_something(self, data: bytes) -> bool:
+        """Look at the data of an event that is uncommonly short or long: whether it is worth decoding.
+
+        Raises:
+            ResponseTooLargeError: it is nested too deep.
+        """
+        if data.strip():
+            check_depth(data, self.decode, self.bounds)
+            return True
+        self.wordless += 1
+        # One too many is told like whatever else is no item.
+        return self.wordless > self.bounds.max_silent_lines
+
     async def drain(self) -> None:
         """Read what is left of the body, within bounds, so that the connection can be used again."""
         self.done = True
-        body, left = self.response.body, DRAIN_BYTES
-        deadline = time.monotonic() + DRAIN_SECONDS
+        body, left = self.response.body, self.bounds.drain_bytes
+        deadline = time.monotonic() + self.bounds.drain_seconds
         try:
             while left > 0 and (data := await body.read(deadline)):
                 left -= len(data)
@@ -281,22 +321,28 @@ async def _items(source: _Source[T], *, looping: bool) -> AsyncGenerator[T, None
     """Yield what the source holds, then what it brings, until the answer is whole."""
     source.check()
     source.looped = source.looped or looping
-    decode, add = source.decode, source.progress.add
+    decode, add, shallow = source.decode, source.progress.add, source.bounds.max_depth
     try:
         while not source.done:
             events = source.events
             for name, data in events:
                 try:
+                    if not 2 <= len(data) <= shallow and not source.says_something(data):
+                        continue
                     item = decode(data)
                 except APIError as error:
-                    ended = source.not_an_item(name, data, error)
+                    odd = [error, data, name]
+                    del data
                 else:
                     add(item)
                     yield item
                     continue
-                if ended:
+                # Out here, so that what it was taken for is not the context of an error.
+                if source.not_an_item(odd):
                     await source.drain()
                     return
+            # No local of a frame that an error tracker records: what is no answer may repeat a prompt.
+            data = b""
             # Another generator may have read on in the meantime: then there are its events to hand out first.
             if source.events is events and (source.done or not await source.more()):
                 return

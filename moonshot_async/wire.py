@@ -13,14 +13,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from moonshot_async.bounds import DEFAULT_BOUNDS
 from moonshot_async.clocks import DEFAULT_TIMEOUT, Timeout
 from moonshot_async.errors import Attempt, ResponseTooLargeError, UploadError
-from moonshot_async.headers import HeaderItems
+from moonshot_async.headers import HeaderItems, Unshown, shown_url
 from moonshot_async.headers import Headers as Headers
 
 Content: TypeAlias = "ByteStream | bytes | str | Iterable[bytes] | AsyncIterable[bytes]"
 
-DEFAULT_MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+DEFAULT_MAX_BODY_BYTES: Final = DEFAULT_BOUNDS.max_body_bytes
 
 
 class Upload(Protocol):
@@ -60,11 +61,13 @@ async def counted(upload: Upload) -> AsyncGenerator[bytes, None]:
             fault = "more" if missing < 0 else f"{missing} fewer"
             raise UploadError(f"The upload gave {fault} bytes than the {upload.length} that it promised.")
     finally:
+        # Error trackers record the locals of frames.
+        piece = b""
         if isinstance(pieces, AsyncGenerator):
             await pieces.aclose()
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(Unshown, msgspec.Struct, frozen=True):
     """One HTTP request; immutable, so that a middleware passes on a changed copy and concurrent calls share nothing.
 
     Attributes:
@@ -145,10 +148,11 @@ class Request(msgspec.Struct, frozen=True):
 
     def redacted(self) -> "Request":
         """What an exception may carry: no key and no prompt."""
-        return Request(self.method, self.url, self.headers.redacted(), attempt=self.attempt, stream=self.stream)
+        headers = self.headers.redacted()
+        return Request(self.method, shown_url(self.url), headers, attempt=self.attempt, stream=self.stream)
 
     def __repr__(self) -> str:
-        return f"Request({self.method} {self.url}, {self.length} bytes, attempt {self.attempt})"
+        return f"Request({self.method} {shown_url(self.url)}, {self.length} bytes, attempt {self.attempt})"
 
     # As in `Headers`: a copy must not lose the body and the key, which pickling leaves out.
     def __copy__(self) -> "Request":
@@ -158,7 +162,7 @@ class Request(msgspec.Struct, frozen=True):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _request, (self.method, self.url, self.headers, self.attempt, self.stream)
+        return _request, (self.method, shown_url(self.url), self.headers, self.attempt, self.stream)
 
 
 def _request(method: str, url: str, headers: Headers, attempt: int, stream: bool) -> Request:

@@ -35,6 +35,6 @@ class Canned:
     @asynccontextmanager
     async def client(self, **settings: Any) -> AsyncIterator[AsyncMoonshot]:
         """A client whose service this is; it repeats nothing."""
-        settings = {"api_key": "sk-test", "max_retries": 0, **settings}
+        settings = {"api_key": "sk-canary-01", "max_retries": 0, **settings}
         async with AsyncMoonshot(transport=MemoryTransport(self), **settings) as client:
             yield client

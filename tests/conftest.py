@@ -12,11 +12,16 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from moonshot_async import AsyncMoonshot
+from tests import secrets_scan
 from tests.scripted import Play, ScriptedServer, Start
 
 # Machines that run tests are noisy: how long an example takes says nothing there.
 settings.register_profile("moonshot", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("moonshot")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(secrets_scan)
 
 
 # On a user's machine a test may be skipped for what the machine lacks; where this is set, nothing may.
@@ -68,7 +73,7 @@ async def client_of() -> AsyncIterator[Callable[..., AsyncMoonshot]]:
 
         def client_of(server: ScriptedServer | str, **options: Any) -> AsyncMoonshot:
             url = server if isinstance(server, str) else server.url
-            client = AsyncMoonshot(api_key="sk-test", base_url=url, **options)
+            client = AsyncMoonshot(api_key=secrets_scan.CANARY_KEY, base_url=url, **options)
             stack.push_async_callback(client.aclose)
             return client
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -12,7 +13,7 @@ SSE_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Enco
 LAST_CHUNK = b"0\r\n\r\n"
 
 # A request, and the JSON of what may answer it.
-ASK: dict[str, Any] = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Hi"}]}
+ASK: dict[str, Any] = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Canary prompt: hi"}]}
 DELTA = b'{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"x"},"finish_reason":null}]}'
 FINISH = b'{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
 COMPLETION = b'{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}'
@@ -66,6 +67,10 @@ class Peer:
         self._changed.set()
         return body
 
+    async def more(self, size: int) -> bytes:
+        """Read so many bytes, whatever they are."""
+        return await self._reader.readexactly(size)
+
     async def send(self, *pieces: bytes) -> None:
         for piece in pieces:
             self._writer.write(piece)
@@ -114,7 +119,7 @@ async def endless(peer: Peer) -> None:
 
 
 class ScriptedServer:
-    """Plays `play` on every connection, and closes the connection when it returns.
+    """Plays `play` on every connection, over TLS where it is given, and closes the connection when it returns.
 
     Attributes:
         peers: every connection so far, in order.
@@ -122,8 +127,9 @@ class ScriptedServer:
         failures: what went wrong in the script itself; raised at the end.
     """
 
-    def __init__(self, play: Play) -> None:
+    def __init__(self, play: Play, tls: ssl.SSLContext | None = None) -> None:
         self.play = play
+        self.tls = tls
         self.peers: list[Peer] = []
         self.open = 0
         self.failures: list[BaseException] = []
@@ -145,9 +151,9 @@ class ScriptedServer:
                 await self._changed.wait()
 
     async def __aenter__(self) -> "ScriptedServer":
-        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, backlog=1024)
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, backlog=1024, ssl=self.tls)
         port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}/v1"
+        self.url = f"http{'s' if self.tls else ''}://127.0.0.1:{port}/v1"
         return self
 
     async def __aexit__(

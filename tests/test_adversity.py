@@ -10,38 +10,29 @@ from typing import Any
 
 import pytest
 
-from moonshot_async import AsyncMoonshot, Timeout
+from moonshot_async import AsyncMoonshot
 from moonshot_async.errors import (
     APIConnectionError,
     APIError,
-    APITimeoutError,
-    InternalServerError,
-    RateLimitError,
     StreamInterruptedError,
 )
-from moonshot_async.transports import AiohttpTransport
 from tests.conftest import open_sockets
 from tests.scripted import (
     ASK,
     COMPLETION,
     DELTA,
     FINISH,
-    HEAD,
     LAST_CHUNK,
     SSE_HEAD,
     Peer,
-    Play,
     Start,
     answer,
     chunk,
     endless,
     events,
-    silent,
 )
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
-
-WHOLE = chunk(events(DELTA, FINISH, b"[DONE]")) + LAST_CHUNK
 
 
 async def streaming(peer: Peer) -> None:
@@ -292,277 +283,6 @@ async def test_a_stream_dropped_in_another_thread_lets_go_of_its_connection(scri
     await server.until(lambda: server.open == 0, seconds=1)
 
 
-# --- clocks
-
-
-async def dripping_head(peer: Peer) -> None:
-    await peer.request()
-    await peer.drip(answer(COMPLETION), every=0.1)
-
-
-async def dripping_body(peer: Peer) -> None:
-    await peer.request()
-    await peer.send(HEAD + b"Content-Length: %d\r\n\r\n" % len(COMPLETION))
-    await peer.drip(COMPLETION, every=0.1)
-
-
-async def dripping_comments(peer: Peer) -> None:
-    await peer.request()
-    await peer.send(SSE_HEAD)
-    await peer.drip(chunk(b": hb\n\n") * 100, every=0.05, size=11)
-
-
-async def flooding_comments(peer: Peer) -> None:
-    await peer.request()
-    await peer.send(SSE_HEAD)
-    while True:
-        await peer.send(chunk(b": flood\n" * 8000))
-
-
-async def slow_deltas(peer: Peer) -> None:
-    await peer.request()
-    await peer.send(SSE_HEAD)
-    while True:
-        await peer.send(chunk(events(DELTA)))
-        await asyncio.sleep(0.05)
-
-
-async def endless_429(peer: Peer) -> None:
-    while True:
-        await peer.request()
-        await peer.send(answer(b"{}", status=b"429 No", headers=b"Retry-After: 1\r\n"))
-
-
-async def endless_503(peer: Peer) -> None:
-    while True:
-        await peer.request()
-        await peer.send(answer(b"{}", status=b"503 No"))
-
-
-async def dripping_error(peer: Peer) -> None:
-    await peer.request()
-    await peer.send(HEAD.replace(b"200 OK", b"500 No") + b"Content-Length: 1000\r\n\r\n")
-    await peer.drip(b"x" * 1000, every=0.05)
-
-
-async def not_reading(peer: Peer) -> None:
-    peer.stop_reading()
-    await asyncio.sleep(60)
-
-
-PATIENCE = [
-    (silent, False, APITimeoutError),
-    (dripping_head, False, APITimeoutError),
-    (dripping_body, False, APITimeoutError),
-    (dripping_comments, True, APITimeoutError),
-    (flooding_comments, True, APITimeoutError),
-    (slow_deltas, True, APITimeoutError),
-    (endless_429, False, RateLimitError),
-    (endless_503, False, InternalServerError),
-    (dripping_error, False, InternalServerError),
-]
-
-
-@pytest.mark.parametrize(("play", "stream", "expected"), PATIENCE, ids=lambda value: getattr(value, "__name__", ""))
-async def test_the_timeout_bounds_the_whole_call(
-    scripted: Start, client_of: Any, play: Play, stream: bool, expected: type[APIError]
-) -> None:
-    client = client_of(await scripted(play), max_retries=50)
-    started = time.monotonic()
-    with pytest.raises(expected) as caught:
-        answer = await client.chat.completions.create(**ASK, stream=stream, timeout=0.5)
-        async for _ in answer:
-            pass
-    assert time.monotonic() - started < 0.75
-    if isinstance(caught.value, APITimeoutError):
-        assert caught.value.clock == "total"
-        assert "total timeout of 0.5 s" in str(caught.value)
-
-
-async def test_the_timeout_bounds_an_upload_that_nobody_takes(scripted: Start, client_of: Any) -> None:
-    server = await scripted(not_reading)
-    client, sockets = client_of(server), open_sockets()
-    started = time.monotonic()
-    with pytest.raises(APITimeoutError) as caught:
-        await client.request("POST", "/files", body=b"x" * 20_000_000, timeout=0.5)
-    assert 0.5 <= time.monotonic() - started < 0.75
-    assert caught.value.clock == "total"
-    # Its bytes are not kept waiting for a peer that never reads them.
-    await asyncio.sleep(0)
-    assert open_sockets() <= sockets + 1
-
-
-async def test_closing_the_client_under_an_upload_that_nobody_takes_is_quick(scripted: Start, client_of: Any) -> None:
-    client = client_of(await scripted(not_reading))
-    call = asyncio.create_task(client.request("POST", "/files", body=b"x" * 20_000_000))
-    await asyncio.sleep(0.1)
-    started = time.monotonic()
-    await client.aclose()
-    with pytest.raises(APIConnectionError, match="The client was closed"):
-        await call
-    assert time.monotonic() - started < 2
-
-
-@pytest.fixture
-def full_backlog() -> Iterator[str]:
-    """The URL of a socket that listens, never accepts, and has no room left: connecting to it hangs."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        fillers = [socket.socket() for _ in range(4)]
-        for filler in fillers:
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        for filler in fillers:
-            filler.close()
-
-
-async def test_the_timeout_bounds_connecting(full_backlog: str, client_of: Any) -> None:
-    started = time.monotonic()
-    with pytest.raises(APITimeoutError) as caught:
-        await client_of(full_backlog).chat.completions.create(**ASK, timeout=0.5)
-    assert time.monotonic() - started < 0.75
-    assert caught.value.clock == "total"
-
-
-async def test_the_connect_clock_ends_a_connection_attempt(full_backlog: str, client_of: Any) -> None:
-    client = client_of(full_backlog, timeout=Timeout(connect=0.1), max_retries=0)
-    with pytest.raises(APITimeoutError, match=r"connect timeout of 0\.1 s") as caught:
-        await client.chat.completions.create(**ASK)
-    assert caught.value.clock == "connect"
-    assert caught.value.retryable
-
-
-async def test_the_connect_clock_does_not_run_while_an_answer_is_awaited(scripted: Start, client_of: Any) -> None:
-    async def late(peer: Peer) -> None:
-        await peer.request()
-        await asyncio.sleep(0.15)
-        await peer.send(answer(COMPLETION))
-        await peer.gone()
-
-    client = client_of(await scripted(late), timeout=Timeout(connect=0.05, pool=0.05, write=0.05), max_retries=0)
-    await client.chat.completions.create(**ASK)
-
-
-async def test_the_read_clock_ends_silence_before_the_head(scripted: Start, client_of: Any) -> None:
-    client = client_of(await scripted(silent), timeout=Timeout(read=0.1), max_retries=0)
-    with pytest.raises(APITimeoutError, match=r"read timeout of 0\.1 s"):
-        await client.chat.completions.create(**ASK)
-
-
-async def test_the_read_clock_ends_silence_in_a_body(scripted: Start, client_of: Any) -> None:
-    async def half(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(answer(COMPLETION)[:-5])
-        await peer.gone()
-
-    client = client_of(await scripted(half), timeout=Timeout(read=0.1), max_retries=0)
-    with pytest.raises(APITimeoutError, match=r"read timeout of 0\.1 s") as caught:
-        await client.chat.completions.create(**ASK)
-    assert caught.value.clock == "read"
-
-
-async def test_the_write_clock_ends_an_upload_that_nobody_takes(scripted: Start, client_of: Any) -> None:
-    client = client_of(await scripted(not_reading), timeout=Timeout(write=0.2), max_retries=0)
-    with pytest.raises(APITimeoutError, match=r"write timeout of 0\.2 s") as caught:
-        await client.request("POST", "/files", body=b"x" * 20_000_000)
-    assert caught.value.clock == "write"
-
-
-async def test_the_pool_clock_ends_the_wait_for_a_connection(scripted: Start, client_of: Any) -> None:
-    transport = AiohttpTransport(max_connections=1)
-    client = client_of(await scripted(endless), transport=transport, timeout=Timeout(pool=0.1), max_retries=0)
-    stream = await client.chat.completions.create(**ASK, stream=True)
-    with pytest.raises(APITimeoutError, match=r"pool timeout of 0\.1 s") as caught:
-        await client.chat.completions.create(**ASK)
-    assert caught.value.clock == "pool"
-    assert not caught.value.retryable
-    await stream.aclose()
-    await (await client.chat.completions.create(**ASK, stream=True)).aclose()
-
-
-async def test_the_first_token_clock_is_not_fed_by_comments(scripted: Start, client_of: Any) -> None:
-    client = client_of(await scripted(dripping_comments), timeout=Timeout(first_token=0.25, idle=None, read=1.0))
-    started = time.monotonic()
-    with pytest.raises(APITimeoutError, match=r"first_token timeout of 0\.25 s") as caught:
-        await anext(await client.chat.completions.create(**ASK, stream=True))
-    assert caught.value.clock == "first_token"
-    assert time.monotonic() - started < 0.5
-
-
-async def test_the_idle_clock_is_not_fed_by_comments(scripted: Start, client_of: Any) -> None:
-    async def then_comments(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(SSE_HEAD + chunk(events(DELTA)))
-        await peer.drip(chunk(b": hb\n\n") * 100, every=0.05, size=11)
-
-    client = client_of(await scripted(then_comments), timeout=Timeout(idle=0.25, read=1.0))
-    stream = await client.chat.completions.create(**ASK, stream=True)
-    await anext(stream)
-    started = time.monotonic()
-    with pytest.raises(APITimeoutError, match=r"idle timeout of 0\.25 s") as caught:
-        await anext(stream)
-    assert caught.value.clock == "idle"
-    assert caught.value.partial is not None
-    assert caught.value.partial.choices[0].message.content == "x"
-    assert time.monotonic() - started < 0.5
-
-
-async def test_a_stream_that_talks_is_never_cut(scripted: Start, client_of: Any) -> None:
-    async def talk(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(SSE_HEAD)
-        for _ in range(12):
-            await peer.send(chunk(events(DELTA)))
-            await asyncio.sleep(0.05)
-        await peer.send(WHOLE)
-
-    client = client_of(await scripted(talk), timeout=Timeout(read=0.4, idle=0.4, first_token=0.4))
-    stream = await client.chat.completions.create(**ASK, stream=True)
-    assert len([chunk async for chunk in stream]) == 14
-
-
-async def test_the_time_that_a_consumer_takes_is_not_held_against_the_server(scripted: Start, client_of: Any) -> None:
-    asked = asyncio.Event()
-
-    async def talk(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(SSE_HEAD + chunk(events(DELTA)))
-        await asked.wait()
-        await asyncio.sleep(0.05)
-        await peer.send(WHOLE)
-        await peer.gone()
-
-    client = client_of(await scripted(talk), timeout=Timeout(idle=0.2))
-    stream = await client.chat.completions.create(**ASK, stream=True)
-    await anext(stream)
-    await asyncio.sleep(0.25)
-    asked.set()
-    assert len([chunk async for chunk in stream]) == 2
-
-
-async def test_bytes_that_arrive_while_the_loop_is_held_up_win_over_the_clock(scripted: Start, client_of: Any) -> None:
-    told = asyncio.Event()
-
-    async def talk(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(SSE_HEAD + chunk(events(DELTA)))
-        await told.wait()
-        await peer.send(chunk(events(DELTA)))
-        # Holds up the loop until after the idle clock of the reader.
-        time.sleep(0.3)  # noqa: ASYNC251
-        await asyncio.sleep(0.02)
-        await peer.send(WHOLE)
-        await peer.gone()
-
-    client = client_of(await scripted(talk), timeout=Timeout(idle=0.2, read=0.2))
-    stream = await client.chat.completions.create(**ASK, stream=True)
-    await anext(stream)
-    told.set()
-    assert len([chunk async for chunk in stream]) == 3
-
-
 # --- answers that break off, over sockets
 
 
@@ -577,17 +297,6 @@ async def test_a_refused_connection_is_told_with_the_systems_reason(client_of: A
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
     assert type(caught.value.__cause__).__module__ == "builtins"
     assert caught.value.retryable
-
-
-async def test_a_stale_connection_is_replaced_without_the_caller_noticing(scripted: Start, client_of: Any) -> None:
-    async def once(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(answer(COMPLETION))
-
-    server = await scripted(once)
-    client = client_of(server)
-    for _ in range(60):
-        await client.chat.completions.create(**ASK)
 
 
 async def test_nothing_is_sent_again_behind_our_back(scripted: Start, client_of: Any) -> None:

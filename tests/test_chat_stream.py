@@ -386,7 +386,7 @@ def client_of(*frames: bytes) -> AsyncMoonshot:
     async def app(request: Request) -> Response:
         return Response(200, {"content-type": "text/event-stream", "x-a": "1"}, list(frames))
 
-    return AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(app), max_retries=0)
+    return AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(app), max_retries=0)
 
 
 def frame(data: dict[str, Any]) -> bytes:
@@ -394,7 +394,7 @@ def frame(data: dict[str, Any]) -> bytes:
 
 
 WHOLE = [frame(delta(content="Hel")), frame(delta(content="lo")), frame(end(usage=USAGE)), b"data: [DONE]\n\n"]
-HI: dict[str, Any] = {"model": "kimi-k3", "messages": [{"role": "user", "content": "Hi"}]}
+HI: dict[str, Any] = {"model": "kimi-k3", "messages": [{"role": "user", "content": "Canary prompt: hi"}]}
 
 
 async def test_a_stream_gives_its_events_and_then_the_whole_answer() -> None:
@@ -747,7 +747,7 @@ async def test_both_packages_tell_the_same_of_the_same_service(asked: dict[str, 
     runs: list[list[Any]] = []
     async with fake.serve() as url:
         for package in (AsyncMoonshot, openai.AsyncOpenAI):
-            options: dict[str, Any] = {"api_key": "sk-test", "base_url": url, "max_retries": 0}
+            options: dict[str, Any] = {"api_key": "sk-canary-01", "base_url": url, "max_retries": 0}
             run: list[Any] = []
             client: Any
             async with package(**options) as client:

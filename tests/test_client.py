@@ -16,6 +16,8 @@ from moonshot_async import (
     APIResponseValidationError,
     AsyncMoonshot,
     AuthenticationError,
+    Bounds,
+    ClientClosedError,
     ConfigurationError,
     InternalServerError,
     Log,
@@ -30,7 +32,7 @@ from moonshot_async.fake import FakeMoonshot
 from moonshot_async.middleware import Handler, Middleware
 from moonshot_async.types.encoding import NOT_GIVEN
 
-KEY = "sk-a-secret-key"
+KEY = "sk-canary-a-key"
 ASK: dict[str, Any] = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Hi"}]}
 VARIABLES = ("MOONSHOT_API_KEY", "KIMI_API_KEY", "MOONSHOT_BASE_URL")
 
@@ -498,6 +500,43 @@ async def test_changed_retries_count_for_the_next_request(placed: bool, make: Ma
         client.max_retries = -1
 
 
+async def test_what_is_changed_later_leaves_everything_else(make: MakeClient, fake: FakeMoonshot) -> None:
+    seen: list[str] = []
+    client = make(
+        middleware=[noting(seen, "mine")],
+        breaker=noting(seen, "breaker"),
+        limits=noting(seen, "limits"),
+        default_headers={"X-A": "1"},
+        default_query={"a": 1},
+        bounds=Bounds(max_body_bytes=10_000_000),
+    )
+    budget = client._options.retry.budget
+    client.timeout = 7
+    client.api_key = "sk-canary-second"
+    client.base_url = "https://other.example/v1"
+    client.max_retries = 5
+    await client.models.list()
+    assert seen == ["mine", "breaker", "limits"]
+    assert (client.max_retries, client.timeout) == (5, Timeout(total=7))
+    assert fake.last_request.url == "https://other.example/v1/models?a=1"
+    assert fake.last_request.headers["X-A"] == "1"
+    assert client._pipeline._bounds.max_body_bytes == 10_000_000
+    assert client._options.retry.budget is budget
+    await client.drain()
+    client.timeout = 8
+    with pytest.raises(ClientClosedError):
+        await client.models.list()
+
+
+async def test_a_setting_that_is_refused_changes_nothing(make: MakeClient, fake: FakeMoonshot) -> None:
+    client = make()
+    before = client._options
+    for name, value in (("timeout", -1), ("api_key", ""), ("base_url", "nowhere"), ("max_retries", -1)):
+        with pytest.raises(ConfigurationError):
+            setattr(client, name, value)
+        assert client._options is before
+
+
 # --- Sections
 
 
@@ -543,6 +582,30 @@ async def test_with_options_sets_the_retries_of_a_retry_that_the_caller_placed(
         client.with_options(max_retries=None)  # type: ignore[arg-type]  # that it is refused is the point
 
 
+async def test_with_options_shares_breaker_and_limits(make: MakeClient) -> None:
+    seen: list[str] = []
+    client = make(breaker=noting(seen, "breaker"), limits=noting(seen, "limits"))
+    await client.with_options(timeout=5).models.list()
+    await client.with_options(breaker=None, limits=None).models.list()
+    await client.with_options(breaker=noting(seen, "another")).models.list()
+    assert seen == ["breaker", "limits", "another", "limits"]
+
+
+@pytest.mark.parametrize("placed", [False, True])
+async def test_clients_made_of_one_share_its_budget_for_retries(
+    placed: bool, make: MakeClient, fake: FakeMoonshot
+) -> None:
+    own = Retry(2, sleep=_no_sleep)
+    client = make(middleware=[own]) if placed else make()
+    if not placed:
+        client._options.retry._sleep = _no_sleep
+    fake.fail(503, times=None)
+    for number in range(200):
+        with pytest.raises(InternalServerError):
+            await client.with_options(max_retries=2 + number % 2, timeout=60).chat.completions.create(**ASK)
+    assert 200 < len(fake.requests) <= 240 + 10
+
+
 async def test_with_options_replaces_middleware(make: MakeClient) -> None:
     seen: list[str] = []
     client = make(middleware=[noting(seen, "old")]).with_options(middleware=[noting(seen, "new")])
@@ -569,7 +632,7 @@ async def test_retries_stand_inside_the_callers_middleware_and_outside_the_limit
 ) -> None:
     seen: list[str] = []
     client = make(middleware=[noting(seen, "mine")], limits=noting(seen, "limits"), max_retries=1)
-    client._retry._sleep = _no_sleep
+    client._options.retry._sleep = _no_sleep
     fake.fail(500)
     await client.chat.completions.create(**ASK)
     assert seen == ["mine", "limits", "limits"]
@@ -692,6 +755,7 @@ async def test_request_raises_what_every_call_raises(make: MakeClient) -> None:
 def test_repr_and_pickle_keep_the_key() -> None:
     client = no_network(api_key=KEY, default_headers={"X-Api-Key": "sk-too"})
     assert repr(client) == "AsyncMoonshot(base_url='https://api.moonshot.cn/v1')"
+    assert "sk-" not in repr(vars(client))
     for way in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="make one in each process") as caught:
             way(client)

@@ -1,16 +1,28 @@
 """What `timeout=` may say, and when each read of a body must have ended."""
 
+import asyncio
 import copy
 import pickle
+import time
 from collections.abc import Iterator
+from contextvars import copy_context
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from moonshot_async import DEFAULT_TIMEOUT, Timeout
-from moonshot_async.clocks import NO_TIMEOUT, BodyClocks, timeout_error
-from moonshot_async.errors import ConfigurationError
+from moonshot_async.clocks import (
+    CONTEXT_DEADLINE,
+    NO_TIMEOUT,
+    BodyClocks,
+    deadline,
+    pause,
+    time_left,
+    timeout_error,
+    until,
+)
+from moonshot_async.errors import APITimeoutError, ConfigurationError
 from moonshot_async.wire import Request
 
 
@@ -153,15 +165,159 @@ def test_the_idle_clock_alone_starts_with_the_first_event(now: Now) -> None:
     assert clocks.next_deadline() == 1020.0
 
 
-def test_the_error_says_which_clock_ran_out_where_and_on_which_attempt(now: Now) -> None:
-    clocks = BodyClocks(request_with(read=0.5), events=False)
+def test_the_error_says_which_clock_ran_out_where_after_how_long_and_what_to_do(now: Now) -> None:
+    request = request_with(read=0.5).replace(started=990.0)
+    clocks = BodyClocks(request, events=False)
     clocks.next_deadline()
+    now.seconds = 1000.5
 
     error = clocks.error()
 
     assert str(error) == (
-        "Request timed out: the read timeout of 0.5 s ran out while the answer was arriving (attempt 3)."
+        "Request timed out: the read timeout of 0.5 s ran out while the answer was arriving (attempt 3, 10.5 s after "
+        "the call began). An answer that is streamed is silent for less long; else raise Timeout(read=…)."
     )
+    assert (error.clock, error.elapsed, error.attempt) == ("read", 10.5, 3)
     assert error.request is not None
     assert error.request.url == "https://x/v1"
-    assert str(timeout_error(request_with(), "total")) == "Request timed out: the total timeout ran out (attempt 3)."
+
+
+def test_an_error_without_a_beginning_does_not_say_how_long_it_took() -> None:
+    error = timeout_error(request_with(), "total")
+
+    assert str(error).startswith("Request timed out: the total timeout ran out (attempt 3). ")
+    assert error.elapsed is None
+
+
+@pytest.mark.parametrize("clock", [*Timeout.__struct_fields__, "deadline"])
+def test_every_clock_comes_with_advice(clock: Any) -> None:
+    assert timeout_error(request_with(), clock).message.endswith(".")
+    assert "(attempt 3). " in timeout_error(request_with(), clock).message
+
+
+def test_a_deadline_around_the_call_is_told_as_that(now: Now) -> None:
+    with deadline(8):
+        error = timeout_error(request_with(deadline=CONTEXT_DEADLINE.get()), "total", " before an answer came")
+
+    assert error.clock == "deadline"
+    assert error.message.startswith("Request timed out: the deadline of 8 s ran out before an answer came (attempt 3).")
+    assert timeout_error(request_with(deadline=CONTEXT_DEADLINE.get()), "read").clock == "read"
+
+
+# --- with deadline(…)
+
+
+def test_the_earlier_of_two_deadlines_counts_and_the_outer_one_comes_back(now: Now) -> None:
+    assert (CONTEXT_DEADLINE.get(), time_left()) == (None, float("inf"))
+    with deadline(8):
+        with deadline(20):
+            assert (CONTEXT_DEADLINE.get(), time_left()) == (1008.0, 8.0)
+            now.seconds = 1003.0
+            with deadline(1):
+                assert (CONTEXT_DEADLINE.get(), time_left()) == (1004.0, 1.0)
+        assert (CONTEXT_DEADLINE.get(), time_left()) == (1008.0, 5.0)
+        now.seconds = 1010.0
+        assert time_left() == -2.0
+    assert CONTEXT_DEADLINE.get() is None
+
+
+def test_a_deadline_is_left_by_an_exception_too() -> None:
+    with pytest.raises(KeyError), deadline(8):
+        raise KeyError
+    assert CONTEXT_DEADLINE.get() is None
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), True, None, "8", Timeout()])
+def test_a_deadline_of_no_time_is_refused(seconds: Any) -> None:
+    with pytest.raises(ConfigurationError, match="deadline: expected a positive number of seconds, not "):
+        deadline(seconds)
+
+
+async def test_a_deadline_that_is_used_wrongly_says_so() -> None:
+    with pytest.raises(TypeError, match="entered with `with`, not `async with`"):
+        async with deadline(8):  # type: ignore[attr-defined]  # as it is meant
+            pass
+    twice = deadline(8)
+    with twice, pytest.raises(RuntimeError, match="entered once"), twice:
+        pass
+    with pytest.raises(TypeError, match="not callable"):
+        deadline(8)(lambda: None)  # type: ignore[operator]  # a decorator would bound nothing
+    assert CONTEXT_DEADLINE.get() is None
+
+
+def test_a_deadline_that_is_left_in_another_context_is_left_in_silence() -> None:
+    # As the generators of fixtures are.
+    around = deadline(8)
+    copy_context().run(around.__enter__)
+    around.__exit__(None, None, None)
+    assert CONTEXT_DEADLINE.get() is None
+
+
+async def test_tasks_inherit_the_deadline_and_others_do_not_have_it(now: Now) -> None:
+    async def seen() -> float | None:
+        return CONTEXT_DEADLINE.get()
+
+    before = asyncio.create_task(seen())
+    with deadline(8):
+        inside = asyncio.create_task(seen())
+    assert [await before, await inside] == [None, 1008.0]
+
+
+def test_a_body_is_read_under_the_deadline_of_the_reader_too(now: Now) -> None:
+    clocks = BodyClocks(request_with(deadline=1100.0, read=50), events=False)
+    with deadline(20):
+        assert clocks.next_deadline() == 1020.0
+        assert clocks.error().clock == "deadline"
+        now.seconds = 1020.0
+        with pytest.raises(TimeoutError):
+            clocks.next_deadline()
+        assert "deadline of 20 s" in clocks.error().message
+    with deadline(200):
+        assert clocks.next_deadline() == 1070.0
+        now.seconds = 1100.0
+        with pytest.raises(TimeoutError):
+            clocks.next_deadline()
+        assert clocks.error().clock == "total"
+
+
+async def test_a_wait_ends_at_the_deadline_of_the_context(now: Now) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    assert not await pause(60.0, sleep)
+    with deadline(8):
+        assert not await pause(7.0, sleep)
+        assert await pause(60.0, sleep)
+        now.seconds = 1010.0
+        assert await pause(60.0, sleep)
+    assert slept == [60.0, 7.0, 8.0, 0.0]
+
+
+async def test_what_knows_no_deadline_is_stopped_at_one() -> None:
+    async def answer() -> int:
+        return 42
+
+    def late() -> APITimeoutError:
+        return APITimeoutError(message="late")
+
+    assert await until(None, answer(), late) == 42
+    assert await until(time.monotonic() + 5, answer(), late) == 42
+    for grace in (0.0, 0.05):
+        started = time.monotonic()
+        with pytest.raises(APITimeoutError, match="late"):
+            await until(started + 0.02, asyncio.sleep(30), late, grace=grace)
+        assert 0.01 + grace < time.monotonic() - started < 0.3 + grace
+    with pytest.raises(TimeoutError, match="its own"):
+        await until(time.monotonic() + 5, failing(), late)
+
+
+async def failing() -> None:
+    raise TimeoutError("its own")
+
+
+def test_a_deadline_without_end_bounds_nothing(now: Now) -> None:
+    with deadline(float("inf")):
+        assert time_left() == float("inf")
+        assert BodyClocks(request_with(deadline=CONTEXT_DEADLINE.get(), read=50), events=False).next_deadline() == 1050

@@ -32,8 +32,8 @@ from moonshot_async.types.batches import Batch
 from moonshot_async.types.chat import ChatCompletion
 from moonshot_async.wire import Headers, Request, Response
 
-KEY = "sk-verysecretkey123"
-PROMPT = b"the prompt of somebody"
+KEY = "sk-canary-key-123"
+PROMPT = b"Canary prompt of somebody"
 REQUEST = Request("POST", "https://api.moonshot.cn/v1/x", Headers({"Authorization": f"Bearer {KEY}"}), PROMPT)
 PARTIAL = ChatCompletion(choices=[], id="c1")
 

@@ -2,20 +2,26 @@
 
 import asyncio
 import gc
+import os
+import socket
+import sys
 import time
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from moonshot_async import AiohttpTransport, AsyncMoonshot, MemoryTransport, Retry, collect
 from moonshot_async import pipeline as pipeline_module
+from moonshot_async.bounds import Bounds
 from moonshot_async.errors import (
     APIConnectionError,
     APIError,
     APITimeoutError,
     BadRequestError,
+    ClientClosedError,
     ConfigurationError,
     StreamInterruptedError,
 )
@@ -64,14 +70,14 @@ async def finishing(peer: Peer) -> None:
 
 
 def client_of(server: ScriptedServer, **options: Any) -> AsyncMoonshot:
-    return AsyncMoonshot(api_key="sk-test", base_url=server.url, max_retries=0, **options)
+    return AsyncMoonshot(api_key="sk-canary-01", base_url=server.url, max_retries=0, **options)
 
 
 def in_memory(*pieces: bytes, **options: Any) -> AsyncMoonshot:
     async def app(request: Request) -> Response:
         return Response(200, [("Content-Type", "text/event-stream")], list(pieces))
 
-    return AsyncMoonshot(api_key="sk-test", base_url="http://m.test/v1", transport=MemoryTransport(app), **options)
+    return AsyncMoonshot(api_key="sk-canary-01", base_url="http://m.test/v1", transport=MemoryTransport(app), **options)
 
 
 # --- a stream that failed stays failed
@@ -262,7 +268,8 @@ async def test_a_body_that_never_lets_go_of_the_loop_ends_at_the_deadline() -> N
     async def app(request: Request) -> Response:
         return Response(200, [], flood())
 
-    client = AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(app), base_url="http://m.test/v1")
+    client = AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(app), base_url="http://m.test/v1")
+    client = client.with_options(bounds=Bounds(max_silent_lines=10**9, max_stream_bytes=10**12))
     with pytest.raises(APITimeoutError):
         async for _ in await client.chat.completions.create(**ASK, stream=True, timeout=0.1):
             pass
@@ -289,11 +296,11 @@ async def test_layers_of_the_caller_are_bounded_by_the_deadline() -> None:
 
     async def slow_key() -> str:
         await asyncio.sleep(30)
-        return "sk-test"
+        return "sk-canary-01"
 
     memory = MemoryTransport(FakeMoonshot())
     for options in ({"limits": slow}, {"middleware": [slow]}, {"api_key": slow_key}):
-        client = AsyncMoonshot(**{"api_key": "sk-test", "transport": memory, **options})  # type: ignore[arg-type]
+        client = AsyncMoonshot(**{"api_key": "sk-canary-01", "transport": memory, **options})  # type: ignore[arg-type]
         started = time.monotonic()
         with pytest.raises(APITimeoutError) as caught:
             await client.chat.completions.create(**ASK, timeout=0.05)
@@ -312,7 +319,7 @@ async def test_an_attempt_that_the_deadline_ended_is_counted_whatever_layers_the
 
     for layers in ([], [passing]):
         client = AsyncMoonshot(
-            api_key="sk-test", transport=MemoryTransport(app), middleware=[*layers, Retry(5, initial=0.01)]
+            api_key="sk-canary-01", transport=MemoryTransport(app), middleware=[*layers, Retry(5, initial=0.01)]
         )
         with pytest.raises(APITimeoutError, match=r"attempt 3") as caught:
             await client.chat.completions.create(**ASK, timeout=0.3)
@@ -337,7 +344,7 @@ async def test_layers_of_the_caller_run_without_a_deadline_too() -> None:
         assert request.deadline is None
         return await call_next(request)
 
-    client = AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(FakeMoonshot()), middleware=[layer])
+    client = AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(FakeMoonshot()), middleware=[layer])
     assert (await client.chat.completions.create(**ASK, timeout=None)).choices
 
 
@@ -436,7 +443,7 @@ async def test_what_is_no_http_is_not_asked_for_again(scripted: Start) -> None:
         await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\nabc")
 
     server = await scripted(odd)
-    async with AsyncMoonshot(api_key="sk-test", base_url=server.url) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", base_url=server.url) as client:
         with pytest.raises(APIConnectionError) as caught:
             await client.chat.completions.create(**ASK)
     assert not caught.value.retryable
@@ -444,7 +451,7 @@ async def test_what_is_no_http_is_not_asked_for_again(scripted: Start) -> None:
 
 
 async def test_a_key_function_that_is_not_async_is_told_so() -> None:
-    client = AsyncMoonshot(api_key=lambda: "sk-test", transport=MemoryTransport(FakeMoonshot()))  # type: ignore[arg-type, return-value]
+    client = AsyncMoonshot(api_key=lambda: "sk-canary-01", transport=MemoryTransport(FakeMoonshot()))  # type: ignore[arg-type, return-value]
     with pytest.raises(ConfigurationError, match="must be async"):
         await client.models.list()
 
@@ -453,7 +460,7 @@ async def test_nothing_is_a_good_answer_where_nothing_was_promised() -> None:
     async def app(request: Request) -> Response:
         return Response(204)
 
-    client = AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(app))
+    client = AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(app))
     assert await client.request("DELETE", "/files/f") is None
     with pytest.raises(APIError):
         await client.request("DELETE", "/files/f", response_type=dict)
@@ -462,3 +469,172 @@ async def test_nothing_is_a_good_answer_where_nothing_was_promised() -> None:
 async def test_a_tls_context_that_is_none_is_refused_before_any_call() -> None:
     with pytest.raises(ConfigurationError, match="ssl_context"):
         AiohttpTransport(ssl_context="nonsense")  # type: ignore[arg-type]
+
+
+# --- closing
+
+
+def full_backlog() -> tuple[str, list[socket.socket]]:
+    """Where connections are neither taken nor refused."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    address = listener.getsockname()
+    waiting = [socket.socket() for _ in range(4)]
+    for one in waiting:
+        one.setblocking(False)
+        one.connect_ex(address)
+    return f"http://127.0.0.1:{address[1]}/v1", [listener, *waiting]
+
+
+async def deaf(peer: Peer) -> None:
+    """Accept, and take nothing."""
+    peer.stop_reading()
+    await asyncio.Event().wait()
+
+
+async def no_hands(peer: Peer) -> None:
+    """Accept, and say nothing, not even in TLS."""
+    await peer.gone()
+
+
+async def unwell(peer: Peer) -> None:
+    while True:
+        await peer.request()
+        await peer.send(answer(b"{}", status=b"503 Service Unavailable"))
+
+
+async def headed(peer: Peer) -> None:
+    await peer.request()
+    await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+    await peer.gone()
+
+
+async def consumed(client: AsyncMoonshot, phase: str) -> None:
+    if phase == "write":
+        # More than all buffers on its way hold.
+        await client.files.create(file=bytes(2**25), purpose="file-extract")
+    elif phase == "stream":
+        async for _ in await client.chat.completions.create(**ASK, stream=True):
+            pass
+    else:
+        await client.chat.completions.create(**ASK)
+
+
+@pytest.mark.parametrize("phase", ["connect", "tls", "pool", "write", "head", "body", "stream", "retry"])
+async def test_closing_ends_a_call_whatever_it_is_waiting_for(scripted: Start, phase: str) -> None:
+    url, held = full_backlog() if phase == "connect" else ("", [])
+    plays = {"tls": no_hands, "write": deaf, "body": headed, "stream": endless, "retry": unwell}
+    server = await scripted(plays.get(phase, silent))
+    url = url or (server.url.replace("http:", "https:") if phase == "tls" else server.url)
+    transport = AiohttpTransport(max_connections=1)
+    client = AsyncMoonshot(api_key="sk-canary-01", base_url=url, transport=transport, middleware=[Retry(2, initial=60)])
+    calls = [asyncio.create_task(consumed(client, phase)) for _ in range(2 if phase == "pool" else 1)]
+    if phase in ("tls", "write"):
+        await server.until(lambda: server.open == 1)
+    elif phase != "connect":
+        await server.until(lambda: len(server.requests) == 1)
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(1):
+        await asyncio.gather(client.aclose(), client.aclose())
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {ClientClosedError}
+    for one in held:
+        one.close()
+
+
+async def test_a_client_that_was_left_is_closed_for_good_and_sends_nothing(scripted: Start) -> None:
+    server = await scripted(finishing)
+    client = client_of(server)
+    async with client:
+        await client.chat.completions.create(**ASK)
+    for _ in range(2):
+        async with client:
+            for stream in (False, True):
+                with pytest.raises(ClientClosedError):
+                    await client.chat.completions.create(**ASK, stream=stream)
+            with pytest.raises(ClientClosedError):
+                await client.files.create(file=b"x", purpose="file-extract")
+    assert len(server.requests) == 1
+
+
+# --- what many calls leave behind
+
+
+async def moody(peer: Peer) -> None:
+    """Answer by what is asked for: well, badly, late, or not to the end."""
+    while True:
+        body = await peer.request()
+        if b"refuse" in body:
+            await peer.send(answer(b'{"error":{"message":"no"}}', status=b"400 Bad Request"))
+        elif b"fail" in body:
+            await peer.send(answer(b"{}", status=b"503 Service Unavailable"))
+        elif b"silence" in body:
+            await peer.gone()
+        elif b"hang up" in body:
+            return
+        elif b"break off" in body:
+            await peer.send(SSE_HEAD + chunk(events(DELTA)))
+            peer.reset()
+        elif b'"stream":true' in body:
+            await peer.send(SSE_HEAD + chunk(events(DELTA)), chunk(events(FINISH, b"[DONE]")) + LAST_CHUNK)
+        else:
+            await peer.send(answer(COMPLETION))
+
+
+MOODS = ("well", "refuse", "fail", "silence", "hang up", "break off", "cancel", "leave", "drop")
+
+
+async def in_a_mood(client: AsyncMoonshot, mood: str, stream: bool) -> None:
+    ask = {**ASK, "messages": [{"role": "user", "content": f"Canary prompt: {mood}"}]}
+    timeout = 0.2 if mood == "silence" else 10
+    answer = await client.chat.completions.create(**ask, timeout=timeout, stream=stream or mood == "break off")
+    if mood != "drop" and isinstance(answer, AsyncIterable):
+        async for _ in answer:
+            if mood == "leave":
+                break
+
+
+def descriptors() -> list[Path]:
+    return sorted(Path("/dev/fd").iterdir())
+
+
+async def test_three_hundred_calls_of_all_kinds_leave_nothing_behind(scripted: Start) -> None:
+    server = await scripted(moody)
+    before = descriptors()
+    client = AsyncMoonshot(api_key="sk-canary-01", base_url=server.url, middleware=[Retry(1, initial=0.001)])
+    calls = [
+        asyncio.create_task(in_a_mood(client, MOODS[number % len(MOODS)], number % 2 == 0)) for number in range(300)
+    ]
+    await asyncio.sleep(0.01)
+    for number, call in enumerate(calls):
+        if MOODS[number % len(MOODS)] == "cancel":
+            call.cancel()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes if not isinstance(outcome, APIError | asyncio.CancelledError)} == {
+        type(None)
+    }
+    await client.aclose()
+    await server.until(lambda: server.open == 0, seconds=1)
+    del calls, outcomes
+    # Now is said what was never retrieved or closed.
+    gc.collect()
+    await asyncio.sleep(0)
+    assert descriptors() == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system does not tell how much memory is used")
+async def test_two_thousand_calls_leave_no_memory_behind(scripted: Start) -> None:
+    server = await scripted(finishing)
+    program = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.lone_programs",
+        "calls_on_and_on",
+        cwd=Path(__file__).parent.parent,
+        env=os.environ | {"MOONSHOT_BASE_URL": server.url},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await program.communicate()
+    assert program.returncode == 0
+    assert int(out) < 8 * 2**20

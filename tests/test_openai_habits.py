@@ -411,7 +411,7 @@ import asyncio, copy, json, os, pickle, sys, traceback
 import httpx2
 IMPORT
 
-ASK = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Tell me of rain"}]}
+ASK = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Canary prompt: tell me of rain"}]}
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "description": "Weather of a city",
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}]
 CLASSES = (AuthenticationError, NotFoundError, RateLimitError, BadRequestError, InternalServerError,
@@ -422,7 +422,7 @@ DEFINITIONS
 async def main():
     for name, (part, url) in json.loads(os.environ["PARTS"]).items():
         print("##", name)
-        async with AsyncOpenAI(api_key="sk-test", base_url=url) as client:
+        async with AsyncOpenAI(api_key="sk-canary-01", base_url=url) as client:
             try:
                 await globals()[part](client, url)
             except Exception:

@@ -32,7 +32,7 @@ from moonshot_async.types.chat import ChatCompletion, decode_completion
 from moonshot_async.types.model import ModelDecoder
 from moonshot_async.wire import Content, Headers, IteratorStream, PieceStream, Request, Response, as_stream
 
-KEY = "sk-key-that-nobody-may-see"
+KEY = "sk-canary-that-nobody-may-see"
 COMPLETION = b'{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}'
 
 

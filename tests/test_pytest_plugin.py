@@ -15,7 +15,7 @@ ASYNC_TESTS = """
 import pytest
 from moonshot_async import APIConnectionError, InternalServerError
 
-ASK = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Hi"}]}
+ASK = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Canary prompt: hi"}]}
 closed = []
 
 MARK
@@ -44,7 +44,7 @@ import sys
 
 def test_a_synchronous_test_may_use_the_client(moonshot_client, moonshot_fake):
     moonshot_fake.reply("Hello!")
-    ask = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Hi"}]}
+    ask = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Canary prompt: hi"}]}
     completion = asyncio.run(moonshot_client.chat.completions.create(**ask))
     assert completion.choices[0].message.content == "Hello!"
     assert "pytest_asyncio" not in sys.modules

@@ -36,8 +36,8 @@ from moonshot_async.resources.call import Resource
 from moonshot_async.types.casting import decoder_of
 from moonshot_async.wire import Content
 
-KEY = "sk-key-that-nobody-may-see"
-ASK: Any = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Hi"}]}
+KEY = "sk-canary-that-nobody-may-see"
+ASK: Any = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Canary prompt: hi"}]}
 COMPLETION = {
     "id": "c1",
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}],
@@ -388,31 +388,31 @@ async def test_a_body_in_memory_is_bounded_and_one_in_pieces_is_not(
 class Large(Resource):
     """A section whose answers may be larger than others."""
 
-    async def fetch(self, max_bytes: int | None) -> object:
+    async def fetch(self, bound: str) -> object:
         request = self._pipeline.request("POST", "/large", b"{}")
-        return await self._pipeline.fetch(request, decoder_of(bytes), max_bytes=max_bytes)
+        return await self._pipeline.fetch(request, decoder_of(bytes), bound=bound)
 
 
-@pytest.mark.parametrize("max_bytes", [None, 100, 1000])
+@pytest.mark.parametrize("bound", ["max_body_bytes", "max_file_bytes"])
 async def test_a_call_may_allow_a_larger_body_in_each_of_its_forms(
-    max_bytes: int | None, client: AsyncMoonshot, service: Service, monkeypatch: pytest.MonkeyPatch
+    bound: str, client: AsyncMoonshot, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client._pipeline, "_bounds", Bounds(max_body_bytes=100))
+    monkeypatch.setattr(client._pipeline, "_bounds", Bounds(max_body_bytes=100, max_file_bytes=1000))
     service.body = lambda: b"x" * 500
     large = Large(client._pipeline)
 
     async def plain() -> object:
-        return await large.fetch(max_bytes)
+        return await large.fetch(bound)
 
     async def raw() -> object:
-        return (await large.with_raw_response.fetch(max_bytes)).content
+        return (await large.with_raw_response.fetch(bound)).content
 
     async def streamed() -> object:
-        async with large.with_streaming_response.fetch(max_bytes) as response:
+        async with large.with_streaming_response.fetch(bound) as response:
             return await response.read()
 
     for form in (plain, raw, streamed):
-        if max_bytes == 1000:
+        if bound == "max_file_bytes":
             assert await form() == b"x" * 500
         else:
             with pytest.raises(ResponseTooLargeError):

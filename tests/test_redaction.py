@@ -15,8 +15,8 @@ from moonshot_async import APIError, AsyncMoonshot, MemoryTransport
 from moonshot_async.redaction import Redactor
 from moonshot_async.wire import Headers, Request, Response
 
-PROMPT = 'The patient, born 1970 in Malmö, said "it hurts"\nand went home early in the evening.'
-KEY = "sk-secret-key-0123456789"
+PROMPT = 'Canary prompt: the patient, born 1970 in Malmö, said "it hurts"\nand went home early in the evening.'
+KEY = "sk-canary-key-0123456789"
 ASK: dict[str, Any] = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": PROMPT}]}
 
 
@@ -138,7 +138,7 @@ def test_keys_and_accounts_are_hidden_in_all_their_places() -> None:
     assert found.content(json.dumps({"key": KEY}).replace("s", "\\u0073").encode()) == b'{"key":"***"}'
     assert dict(found.headers(Headers({"X-A": f"is {KEY}", "Msh-Org-Id": "org-77"}))) == {
         "X-A": "is ***",
-        "Msh-Org-Id": "org-77",
+        "Msh-Org-Id": "***",
     }
 
 

@@ -4,17 +4,19 @@ See: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream
 See: https://github.com/web-platform-tests/wpt/tree/master/eventsource
 """
 
+import random
 import re
 import time
 import tracemalloc
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from moonshot_async.errors import ResponseTooLargeError
+from moonshot_async.errors import ConfigurationError, ResponseTooLargeError
 from moonshot_async.sse import ServerSentEvent, SSEDecoder
 
 BOM = b"\xef\xbb\xbf"
@@ -359,12 +361,12 @@ def test_the_bound_does_not_count_what_one_read_holds() -> None:
     assert len(SSEDecoder(max_event_bytes=16).feed(b"data: 1\n\n" * 1000)) == 1000
 
 
-def test_the_default_bound_is_16_mib() -> None:
+def test_the_default_bound_is_8_mib() -> None:
     decoder = SSEDecoder()
     block = b"x" * (1024 * 1024)
-    for _ in range(16):
+    for _ in range(8):
         decoder.feed(block)
-    with pytest.raises(ResponseTooLargeError, match="16777216"):
+    with pytest.raises(ResponseTooLargeError, match="8388608"):
         decoder.feed(b"x")
 
 
@@ -449,6 +451,58 @@ def test_the_split_over_reads_makes_no_difference(case: tuple[bytes, list[bytes]
     assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
+def test_two_hundred_streams_decode_as_the_standard_says_however_they_are_split() -> None:
+    pick = random.Random(30)
+    for _ in range(200):
+        stream = b"".join(pick.choices(TOKENS, k=pick.randint(5, 25)))
+        expected = reference(stream)[0]
+        splits = [[stream], bytewise(stream)]
+        splits += [[stream[:place], stream[place:]] for place in range(1, len(stream))]
+        for _ in range(20):
+            cuts = sorted(pick.choices(range(len(stream) + 1), k=5))
+            splits.append([stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)])
+        assert all(decode(*reads) == expected for reads in splits)
+
+
+@given(streams_in_reads(), st.integers(1, 6))
+def test_the_bound_on_silence_holds_alike_for_any_split(case: tuple[bytes, list[bytes]], max_silent_lines: int) -> None:
+    stream, reads = case
+    outcomes: list[bool] = []
+    for split in ([stream], bytewise(stream), reads):
+        decoder = SSEDecoder(max_silent_lines=max_silent_lines)
+        try:
+            for read in split:
+                decoder.feed(read)
+        except ResponseTooLargeError as error:
+            outcomes.append(error.bound == "max_silent_lines")
+        else:
+            outcomes.append(False)
+    assert outcomes in ([True] * 3, [False] * 3)
+
+
+@pytest.mark.parametrize("line", [b"\n", b":\n", b"event: x\n", b"id: 1\n", b"x\n", b"\r\n", b"event: x\n\n"])
+def test_lines_without_an_event_are_counted_until_there_is_one(line: bytes) -> None:
+    lines = line.count(b"\n")
+    decoder = SSEDecoder(max_silent_lines=10)
+    for _ in range(3):
+        assert decoder.feed(line * (10 // lines)) == []
+        assert len(decoder.feed(b"data: 1\n\n")) == 1
+    with pytest.raises(ResponseTooLargeError, match="More than 10 lines of the stream said nothing"):
+        decoder.feed(line * (10 // lines + 1))
+    assert len(SSEDecoder(max_silent_lines=10).feed((line * (10 // lines) + b"data\n\n") * 1000)) == 1000
+
+
+def test_lines_of_data_are_not_silent() -> None:
+    [event] = SSEDecoder(max_silent_lines=1).feed(b"data: 1\n" * 1000 + b"\n")
+    assert event.data.count("1") == 1000
+
+
+@pytest.mark.parametrize("bounds", [{"max_event_bytes": 0}, {"max_silent_lines": 1.5}])
+def test_bounds_are_positive_whole_numbers(bounds: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="must be a positive whole number"):
+        SSEDecoder(**bounds)
+
+
 @given(streams_in_reads())
 def test_feed_raw_gives_the_events_of_feed(case: tuple[bytes, list[bytes]]) -> None:
     stream, reads = case
@@ -482,7 +536,7 @@ def test_events_are_dispatched_as_soon_as_their_blank_line_is_known(stream: byte
 
 
 def cpu_seconds(reads: Iterable[bytes]) -> float:
-    decoder = SSEDecoder(max_event_bytes=64 * 1024 * 1024)
+    decoder = SSEDecoder(max_event_bytes=64 * 1024 * 1024, max_silent_lines=10**6)
     started = time.process_time()
     for read in reads:
         decoder.feed(read)

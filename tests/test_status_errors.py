@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 import string
+import time
 from typing import Any
 
 import pytest
@@ -13,11 +14,11 @@ from hypothesis import strategies as st
 from moonshot_async import errors
 from moonshot_async.catalog import CATALOG
 from moonshot_async.errors import APIStatusError, InternalServerError, QuotaExceededError, RateLimitError
-from moonshot_async.status_errors import retry_after, status_error
+from moonshot_async.status_errors import retry_after, status_error, with_attempts
 from moonshot_async.wire import Headers, Request, Response
 
-KEY = "sk-verysecretkey123"
-PROMPT = "the prompt of somebody"
+KEY = "sk-canary-key-123"
+PROMPT = "Canary prompt of somebody"
 CN = "https://api.moonshot.cn/v1/chat/completions"
 INTL = "https://api.moonshot.ai/v1/chat/completions"
 
@@ -285,6 +286,7 @@ def test_a_404_on_an_unknown_model_says_what_works_and_others_say_nothing() -> N
         (429, TPD, "the next day"),
         (400, "Input token length too long", "shorten the messages or lower max_completion_tokens"),
         (504, "<html>504 Gateway Time-out</html>", "stream long answers"),
+        (504, "", "sent again only with retry_slow=True, since it may be billed twice"),
     ],
 )
 def test_where_people_go_wrong_the_message_has_advice(status: int, message: str, advice: str) -> None:
@@ -486,6 +488,18 @@ def test_an_error_can_be_copied_and_pickled(twin_of: Any) -> None:
     assert (twin.retryable, twin.retry_after, twin.request_id) == (True, 1.0, "r")
     assert (twin.response.status_code, twin.response.text) == (429, error.response.text)
     assert twin.request.url == CN
+
+
+def test_an_error_after_the_head_has_the_attempts_before_it_and_its_own_time() -> None:
+    before = errors.Attempt(1, "InternalServerError 503", elapsed=4.0, waited=5.0)
+    request = Request("GET", CN, attempt=2, earlier=(before,), started=time.monotonic() - 10.0)
+
+    error = with_attempts(errors.APIConnectionError(), request)
+
+    assert error.attempts[0] is before
+    assert (error.attempts[1].number, error.attempts[1].error) == (2, "APIConnectionError")
+    assert error.attempts[1].elapsed == pytest.approx(1.0, abs=0.5)
+    assert with_attempts(error, Request("GET", CN)).attempts[0].elapsed == 0.0
 
 
 def test_the_response_can_be_read_after_the_fact() -> None:

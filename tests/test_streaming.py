@@ -28,8 +28,8 @@ from moonshot_async.wire import Content, Request, Response
 from tests.scripted import COMPLETION, DELTA, FINISH, LAST_CHUNK, SSE_HEAD, Peer, Start, answer, chunk
 
 SAMPLES = {path.stem: path.read_bytes() for path in sorted((Path(__file__).parent / "samples").glob("*.sse"))}
-KEY = "sk-key-that-nobody-may-see"
-PROMPT = "prompt that nobody may see"
+KEY = "sk-canary-that-nobody-may-see"
+PROMPT = "Canary prompt that nobody may see"
 ASK: dict[str, Any] = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": PROMPT}]}
 
 
@@ -184,6 +184,40 @@ async def test_a_sample_cut_anywhere_hands_out_a_prefix_and_raises(name: str) ->
             assert isinstance(error, StreamInterruptedError | APIError)
 
 
+@pytest.mark.usefixtures("no_leaks")
+async def test_a_body_split_or_cut_at_any_byte_over_http_gives_the_same_text_or_its_beginning(scripted: Start) -> None:
+    data = SAMPLES["usage_in_choice"]
+    text = text_of((await read(in_memory(data)))[0])
+    # Where the answer is whole.
+    done = data.index(b"data: [DONE]") + len(b"data: [DONE]")
+    served: list[tuple[list[bytes], bytes]] = []
+
+    async def play(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            parts, end = served[-1]
+            await peer.send(SSE_HEAD, b"".join(chunk(part) for part in parts if part), end)
+            if not end:
+                return
+
+    server = await scripted(play)
+    transport = AiohttpTransport()
+    async with AsyncMoonshot(api_key=KEY, base_url=server.url, transport=transport, max_retries=0) as client:
+        for place in range(len(data) + 1):
+            served.append(([data[:place], data[place:]], LAST_CHUNK))
+            await check_sample("usage_in_choice", *await read(client))
+        for place in range(len(data) + 1):
+            served.append(([data[:place]], b""))
+            chunks, error = await read(client)
+            if place >= done + 2:
+                assert (error, text_of(chunks)) == (None, text)
+            else:
+                assert isinstance(error, StreamInterruptedError)
+                assert text.startswith(text_of(chunks))
+                # All that arrived whole, and nothing else.
+                assert len(chunks) == data[:place].count(b"\n\n")
+
+
 # --- what is not an answer
 
 BROKEN_STREAMS: dict[str, tuple[Content, str | None, type[APIError], str]] = {
@@ -211,7 +245,7 @@ BROKEN_STREAMS: dict[str, tuple[Content, str | None, type[APIError], str]] = {
     "an error event": (START + b'event: error\ndata: {"message":"sorry"}\n\n', None, APIError, "sorry"),
     "an error event of text": (START + b"event: error\ndata: sorry\n\n", "text/event-stream", APIError, "sorry"),
     "an error frame of text": (START + event(b'{"error":"sorry"}'), "text/event-stream", APIError, "sorry"),
-    "an event without end": (b"data: " + b"x" * (17 * 2**20), None, ResponseTooLargeError, "larger than 16777216"),
+    "an event without end": (b"data: " + b"x" * (17 * 2**20), None, ResponseTooLargeError, "larger than 8388608"),
 }
 
 
@@ -262,7 +296,7 @@ BROKEN_DOCUMENTS: dict[str, tuple[bytes, type[APIError]]] = {
     "null": (b"null", APIResponseValidationError),
     "a number": (b"7", APIResponseValidationError),
     "no choices": (b'{"id":"c"}', APIResponseValidationError),
-    "deep nesting": (b"[" * 200_000, APIResponseValidationError),
+    "deep nesting": (b"[" * 200_000, ResponseTooLargeError),
     "an error object": (b'{"error":{"message":"sorry"}}', APIError),
 }
 
@@ -333,7 +367,12 @@ BORNE_STREAMS: dict[str, Content] = {
     "no space after data": (START + END + DONE).replace(b"data: ", b"data:"),
     "event lines": (START + END).replace(b"data: ", b"event: message\ndata: ") + DONE,
     "chunks called events": (START + END).replace(b"data: ", b"event: chunk\nid: 7\nretry: 10\ndata: ") + DONE,
-    "comments and empty events": b": hb\n\n" + START + b"data:\n\n:\n\ndata: \n\n" + END + b"data\n\n" + DONE,
+    "comments and empty events": b": hb\n\n"
+    + START
+    + b"data:\n\n:\n\ndata: \n\ndata:    \n\n"
+    + END
+    + b"data\n\n"
+    + DONE,
     "a BOM and CRs": b"\xef\xbb\xbf" + (START + END + DONE).replace(b"\n", b"\r"),
     "an event over several lines": START.replace(b",", b",\ndata: ") + END + DONE,
     "nulls": START.replace(b'"content":"x"', b'"content":"x","tool_calls":null,"reasoning_content":null')

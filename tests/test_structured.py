@@ -425,8 +425,8 @@ class C(TypedDict):
 
 async def main():
     fake = FakeMoonshot()
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(fake)) as client:
-        ask = {"model": "kimi-k3", "messages": [{"role": "user", "content": "Hi"}]}
+    async with AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(fake)) as client:
+        ask = {"model": "kimi-k3", "messages": [{"role": "user", "content": "Canary prompt: hi"}]}
         for type_, value in ((A, A(1)), (B, B(1)), (C, {"a": 1})):
             fake.reply('{"a": 1}')
             done = await client.chat.completions.parse(**ask, response_format=type_, tools=[function_tool(A)])

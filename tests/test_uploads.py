@@ -47,7 +47,7 @@ async def at_once(seconds: float) -> None:
 
 def client_of(server: ScriptedServer, **options: Any) -> AsyncMoonshot:
     options = {"max_retries": 0, **options}
-    return AsyncMoonshot(api_key="sk-test", base_url=server.url, **options)
+    return AsyncMoonshot(api_key="sk-canary-01", base_url=server.url, **options)
 
 
 @pytest.fixture(scope="module")
@@ -382,7 +382,7 @@ MEASURE = """
     from moonshot_async import AsyncMoonshot
 
     async def main(url, path):
-        async with AsyncMoonshot(api_key="sk-test", base_url=url, max_retries=0) as client:
+        async with AsyncMoonshot(api_key="sk-canary-01", base_url=url, max_retries=0) as client:
             # What is imported and allocated once is no part of it.
             await client.files.create(file=("a.txt", b"x"), purpose="file-extract")
             gaps = []

@@ -14,8 +14,8 @@ from moonshot_async.errors import UploadError
 from moonshot_async.headers import SECRET_HEADERS
 from moonshot_async.wire import as_stream
 
-KEY = "sk-verysecretkey123"
-PROMPT = "the prompt of somebody"
+KEY = "sk-canary-key-123"
+PROMPT = "Canary prompt of somebody"
 
 
 async def pieces_of(*pieces: bytes) -> AsyncIterator[bytes]:

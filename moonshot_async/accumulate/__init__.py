@@ -14,14 +14,16 @@ class ChatAccumulator:
 
     Args:
         n: how many choices were asked for.
+        earlier: the usage of requests before this one that the answer cost, too.
 
     Usage may come on the finish chunk's choice, on a chunk, or on a last chunk without choices; the last one counts.
     """
 
-    __slots__ = ("_extra", "_first", "_last", "_n", "choices", "usage")
+    __slots__ = ("_extra", "_first", "_last", "_n", "choices", "earlier", "usage")
 
-    def __init__(self, n: int = 1) -> None:
+    def __init__(self, n: int = 1, *, earlier: Usage | None = None) -> None:
         self._n = n
+        self.earlier = earlier
         self.choices: dict[int, ChoiceState] = {}
         self.usage: Usage | None = None
         self._extra = Extras(grow=False)
@@ -66,11 +68,32 @@ class ChatAccumulator:
         """Whether every choice has its `finish_reason`: those that came, and as many as were asked for."""
         return len(self.choices) >= self._n and all(state.finish_reason for state in self.choices.values())
 
+    @property
+    def begun(self) -> bool:
+        """Whether a chunk has come of the request that is being answered now."""
+        return self._last is not None
+
+    def go_on(self) -> None:
+        """Another request goes on with the answer: its text follows on this one, its usage is added."""
+        self.earlier, self.usage = self.total_usage(), None
+        self._last = None
+        for state in self.choices.values():
+            state.go_on()
+
+    def total_usage(self) -> Usage | None:
+        """The usage of all requests so far, as far as they told it."""
+        if self.earlier is None:
+            return self.usage
+        # Imported late: an answer comes of one request, nearly always.
+        from moonshot_async.partial_mode import summed
+
+        return summed([self.earlier, self.usage])
+
     def partial(self) -> ChatCompletion | None:
         """The completion so far; None before the first chunk."""
-        if self._first is None or self._last is None:
+        if self._first is None:
             return None
-        first, last = self._first, self._last
+        first, last = self._first, self._last or self._first
         completion = ChatCompletion(
             id=first.id or last.id,
             created=first.created or last.created,
@@ -78,7 +101,7 @@ class ChatAccumulator:
             system_fingerprint=first.system_fingerprint or last.system_fingerprint,
             service_tier=first.service_tier or last.service_tier,
             choices=[self.choices[index].choice() for index in sorted(self.choices)],
-            usage=self.usage,
+            usage=self.total_usage(),
         )
         self._extra.put_into(completion)
         return completion

@@ -78,11 +78,17 @@ class ChoiceState:
         "reasoning_content",
         "refusal",
         "role",
+        "scored",
+        "seam",
         "tool_calls",
     )
 
     def __init__(self, index: int) -> None:
         self.index = index
+        # Where the part that the current request brings begins: characters of text, entries of log probabilities.
+        self.seam = 0, 0
+        # Whether each part of the text before that has its log probabilities.
+        self.scored = True
         self.role = "assistant"
         self.content = Text()
         self.reasoning_content = Text()
@@ -178,6 +184,28 @@ class ChoiceState:
             known.refusal = [] if known.refusal is None else known.refusal
             known.refusal.extend(new.refusal)
 
+    def go_on(self) -> None:
+        """Another request goes on where this one stopped."""
+        self.scored = self._is_scored()
+        self.seam = self.content.length, self._scores()
+        self.finish_reason = None
+
+    @property
+    def grown(self) -> bool:
+        """Whether the current request has brought text."""
+        return self.content.length > self.seam[0]
+
+    @property
+    def whole_logprobs(self) -> Logprobs | None:
+        """The log probabilities; None where one of several parts has none, since positions would not fit the text."""
+        return self.logprobs if not self.seam[0] or self._is_scored() else None
+
+    def _is_scored(self) -> bool:
+        return self.scored and (not self.grown or self._scores() > self.seam[1])
+
+    def _scores(self) -> int:
+        return len(self.logprobs.content or ()) if self.logprobs else 0
+
     def choice(self) -> Choice:
         message = ChatCompletionMessage(
             role=self.role,
@@ -191,7 +219,7 @@ class ChoiceState:
         self.message_extra.put_into(message)
         choice = Choice(index=self.index, message=message, finish_reason=self.finish_reason)
         self.extra.put_into(choice)
-        if (known := self.logprobs) is not None:
+        if (known := self.whole_logprobs) is not None:
             # Copies: what was handed out stays as it was while more arrives.
             content = None if known.content is None else known.content.copy()
             refusal = None if known.refusal is None else known.refusal.copy()

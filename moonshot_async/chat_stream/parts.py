@@ -28,6 +28,7 @@ class OpenParts:
     __slots__ = (
         "arguments",
         "begun",
+        "held",
         "logprobs",
         "parsed",
         "parsing",
@@ -53,6 +54,8 @@ class OpenParts:
         # How many tool calls have begun, and which of them were told as done.
         self.begun = 0
         self.told: set[int] = set()
+        # Whether the choice has ended, but will go on: then nothing is told as done.
+        self.held = False
 
     def handle(self, choice: ChunkChoice, events: list[ChatStreamEvent[Any]]) -> None:
         delta, state, index = choice.delta, self.state, choice.index
@@ -81,7 +84,7 @@ class OpenParts:
         if len(state.tool_calls) > self.begun:
             self._end_texts(events)
             self._end_calls(events, begun=len(state.tool_calls))
-        if choice.finish_reason:
+        if choice.finish_reason and not self.held:
             self._end_reasoning(events)
             self._end_texts(events)
             self._end_calls(events)
@@ -111,11 +114,11 @@ class OpenParts:
         if self.refusal:
             self.refusal = False
             events.append(RefusalDoneEvent(str(state.refusal), state.index))
-        if self.logprobs and state.logprobs is not None:
+        if self.logprobs and (whole := state.whole_logprobs) is not None:
             self.logprobs = False
-            if known := state.logprobs.content:
+            if known := whole.content:
                 events.append(LogprobsEvent("logprobs.content.done", known.copy(), known, state.index))
-            if known := state.logprobs.refusal:
+            if known := whole.refusal:
                 events.append(LogprobsEvent("logprobs.refusal.done", known.copy(), known, state.index))
 
     def _end_calls(self, events: list[ChatStreamEvent[Any]], *, begun: int | None = None) -> None:

@@ -1,11 +1,15 @@
 """Send again what failed for a reason that passes.
 
-tenacity runs the repetitions and is entered only after a first failure: a call that succeeds pays one function call.
+tenacity runs the repetitions and is entered only after a first failure: a call that succeeds pays one function call and
+the counting of the budget.
 
 What is sent again: connections that were refused, reset or closed before the head; 408, 429 (limits and overload),
 500 and above; the 400 of a known fault on the server's side. What is not: an exhausted quota or daily limit, every
-other 4xx, and anything after the head of an answer has arrived. The service knows no idempotency keys for chat, so a
-call that timed out and is sent again may be billed twice; `max_retries=0` switches repetition off.
+other 4xx, and anything after the head of an answer has arrived.
+
+The service knows no idempotency keys for chat, so what was sent again because its answer was lost may be billed twice.
+Most of all where it had worked for long: a 504, or a `read` timeout, after a minute and more is sent again only when
+that is asked for (`retry_slow`). `max_retries=0` switches repetition off; both can be said for each call.
 
 See: https://platform.kimi.ai/docs/api/errors
 """
@@ -14,43 +18,80 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, ClassVar, Final
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from moonshot_async.errors import (
     APIError,
-    APIStatusError,
     Attempt,
     ConfigurationError,
-    EngineOverloadedError,
     RateLimitError,
 )
 from moonshot_async.middleware import Handler
+from moonshot_async.middleware.retry_budget import RetryBudget
+from moonshot_async.middleware.retry_rules import (
+    LONGEST_HINT,
+    Backoff,
+    asked_wait,
+    check_max_retries,
+    check_retry_slow,
+    is_free,
+    is_slow,
+)
 from moonshot_async.wire import Request, Response
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 DEFAULT_MAX_RETRIES: Final = 2
-# A server that asks for more patience than this is told no: the error goes to the caller, who may know better.
-LONGEST_HINT: Final = 120.0
-# Added to what a server asks for, so that callers told the same do not come back together.
-_HINT_JITTER: Final = 1.0
+_USED_UP: Final = (
+    "Not sent again: the budget for retries is used up, since much failed lately. "
+    "It fills with each new call, and in quiet seconds; see RetryBudget."
+)
+_SLOW: Final = (
+    "Not sent again: it failed after {:.0f} s of waiting, and may be billed although no answer came. "
+    "retry_slow=True, for the call or for Retry, sends it again all the same."
+)
+
+
+class FailedSoFar(NamedTuple):
+    """The attempts of one call that failed: kept for whoever stops it from outside, where an error tells of them."""
+
+    started: float | None
+    attempts: list[Attempt]
+
+
+# Set by who may stop the call from outside.
+FAILED_SO_FAR: Final[ContextVar[FailedSoFar | None]] = ContextVar("FAILED_SO_FAR", default=None)
 
 
 class Retry:
     """Retry middleware.
 
     Args:
-        max_retries: how often a request is sent again; 0 for never.
-        initial: upper bound of the first wait in seconds; doubles with each attempt, and for an overloaded engine
-            starts twice as high. The wait is drawn evenly between 0 and the bound ("full jitter").
-        maximum: upper bound of every wait that the server did not ask for.
+        max_retries: how often a request is sent again; 0 for never. A call may say otherwise.
+        initial: upper bound of the first wait in seconds; doubles with each attempt. The wait is drawn evenly between 0
+            and the bound ("full jitter"). For an overloaded engine the bound is four times as high, and the wait at
+            least half of it: 1 to 2 s, 2 to 4 s, and so on up to 30 s.
+        maximum: upper bound of every wait that the server did not ask for, but for an overloaded engine.
+        budget: what may be sent again in all; a `RetryBudget()` of its own unless given. One budget may be shared by
+            many; `RetryBudget.unlimited()` switches it off.
+        slow_after: an attempt that ended with a 504 or with the `read` clock after so many seconds is taken to be paid
+            for; `math.inf` for none.
+        retry_slow: whether it is sent again all the same, which may be billed twice. A call may say otherwise.
         sleep: how to wait.
         uniform: draws a float between its two arguments.
         clock: a monotonic clock in seconds, the one that `Request.deadline` is on.
 
-    A server's `Retry-After` (or the wait named in the text of a 429) is kept to and never undercut. A wait that would
-    end after the deadline of the call is not begun: the failure is raised at once.
+    A server's `Retry-After` (or the wait named in the text of a 429) is kept to and never undercut; one of more than
+    two minutes is not waited for. A connection that was idle, and that the server closed just then, is replaced at
+    once, whatever the budget. A wait that would end after the deadline of the call is not begun: the failure is raised
+    at once. So it is where the budget is used up, or a slow attempt is not to be repeated; a note on the exception says
+    which. Every exception has the attempts in `.attempts`, and each request its number in `.attempt`.
+
+    Raises:
+        ConfigurationError: a number cannot be meant.
+        TypeError: `max_retries` is no whole number, or `budget` no budget.
     """
 
     keeps_deadline: ClassVar = True
@@ -61,105 +102,148 @@ class Retry:
         *,
         initial: float = 0.5,
         maximum: float = 8.0,
+        budget: RetryBudget | None = None,
+        slow_after: float = 60.0,
+        retry_slow: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         uniform: Callable[[float, float], float] = random.uniform,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if isinstance(max_retries, bool) or not isinstance(max_retries, int):
-            raise TypeError(f"max_retries must be a whole number, not {type(max_retries).__name__}; 0 for no retries")
-        if max_retries < 0:
-            raise ConfigurationError(f"max_retries must be 0 or more, not {max_retries}")
+        if budget is not None and not isinstance(budget, RetryBudget):
+            raise TypeError(f"budget must be a RetryBudget, not {type(budget).__name__}")
+        check_max_retries(max_retries)
+        check_retry_slow(retry_slow)
+        for name, value in (("initial", initial), ("maximum", maximum), ("slow_after", slow_after)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+                raise ConfigurationError(f"{name} must be a number of seconds, 0 or more, not {value!r}")
         self.max_retries = max_retries
-        self._initial = initial
-        self._maximum = maximum
+        self.budget = RetryBudget() if budget is None else budget
+        self._backoff = Backoff(initial, maximum, uniform)
+        self._slow_after = slow_after
+        self._retry_slow = retry_slow
         self._sleep = sleep
-        self._uniform = uniform
         self._clock = clock
 
     async def __call__(self, request: Request, call_next: Handler) -> Response:
         started = self._clock()
+        budget = self.budget
+        budget.enter(started)
         try:
-            return await call_next(request)
-        except APIError as error:
-            failed = Attempt(request.attempt, _cause(error), self._clock() - started)
-            if not self.max_retries or not _may_repeat(request, error):
-                error.attempts = (failed,)
-                raise
-            # In a list, which is emptied: an exception that a frame of its own traceback holds, and with it the
-            # request, would stay until a garbage collection.
-            pending = [error]
-        return await self._again(request, call_next, pending, failed)
+            try:
+                return await call_next(request)
+            except APIError as error:
+                call = _Call(self, request, call_next)
+                call.note(request, error, started)
+                if not call.may_repeat(error):
+                    error.attempts = call.attempts
+                    raise
+                # In a list, which is emptied: an exception that a frame of its own traceback holds, and with it the
+                # request, would stay until a garbage collection.
+                pending = [error]
+            return await call.again(pending)
+        finally:
+            budget.leave()
 
-    async def _again(self, request: Request, call_next: Handler, pending: list[APIError], failed: Attempt) -> Response:
+
+class _Call:
+    """One call whose first attempt failed, and what became of it since."""
+
+    def __init__(self, retry: Retry, request: Request, call_next: Handler) -> None:
+        self._retry = retry
+        self._request = request
+        self._call_next = call_next
+        self._failed: list[Attempt] = []
+        self._most = retry.max_retries if request.max_retries is None else request.max_retries
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All that failed, also before this layer was asked."""
+        return (*self._request.earlier, *self._failed)
+
+    def note(self, request: Request, error: APIError, started: float) -> None:
+        """An attempt failed."""
+        now = self._retry._clock()
+        failed = Attempt.failed(request.attempt, error, now - started)
+        self._failed.append(failed)
+        if error.retryable and not is_free(error, failed):
+            self._retry.budget.failed(now, started)
+        kept = FAILED_SO_FAR.get()
+        if kept is not None and kept.started == request.started:
+            kept.attempts.append(failed)
+
+    def may_repeat(self, error: BaseException) -> bool:
+        """Whether to send it again, as far as the last error says; a note tells where that is not plain from it."""
+        if len(self._failed) > self._most or not isinstance(error, APIError) or not error.retryable:
+            return False
+        # A 429 says that nothing was done; after other failures it may have been.
+        if self._request.once and not isinstance(error, RateLimitError):
+            return False
+        asked = self._retry._retry_slow if self._request.retry_slow is None else self._request.retry_slow
+        elapsed = self._failed[-1].elapsed
+        if asked or elapsed < self._retry._slow_after or not is_slow(error):
+            return True
+        _add_note(error, _SLOW.format(elapsed))
+        return False
+
+    async def again(self, pending: list[APIError]) -> Response:
         """Let tenacity take over, with the first attempt already made."""
-        attempts = [failed]
+        from tenacity import AsyncRetrying, retry_if_exception
 
         async def attempt() -> Response:
             if pending:
                 raise pending.pop()
-            number = request.attempt + len(attempts)
-            started = self._clock()
-            try:
-                return await call_next(request.replace(attempt=number))
-            except APIError as error:
-                attempts.append(Attempt(number, _cause(error), self._clock() - started))
-                raise
+            return await self._send()
 
-        async def sleep(seconds: float) -> None:
-            attempts[-1].waited = seconds
-            await self._sleep(seconds)
-
-        from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
-
-        enough = stop_after_attempt(self.max_retries + 1)
-        too_long = self._too_long(request)
         retrying = AsyncRetrying(
-            retry=retry_if_exception(lambda error: isinstance(error, APIError) and _may_repeat(request, error)),
-            stop=lambda state: enough(state) or too_long(state),
-            wait=self._wait,
-            sleep=sleep,
+            retry=retry_if_exception(self.may_repeat),
+            stop=self._stop,
+            wait=lambda state: self._retry._backoff.wait(_error(state), self._failed),
+            sleep=self._sleep,
             reraise=True,
         )
         try:
             return await retrying(attempt)
         except APIError as error:
-            error.attempts = tuple(attempts)
+            error.attempts = self.attempts
             # Without the frames of tenacity, which hold it too.
             raise error.with_traceback(None)  # noqa: B904  # its cause stays what it was
 
-    def _wait(self, state: "RetryCallState") -> float:
-        """Seconds until the next attempt: what the server asks for, else full jitter."""
-        error = _error(state)
-        hint = error.retry_after if isinstance(error, APIStatusError) else None
-        if hint is not None:
-            return hint + self._uniform(0.0, _HINT_JITTER)
-        initial, maximum = self._initial, self._maximum
-        if isinstance(error, EngineOverloadedError):
-            initial, maximum = 2 * initial, 2 * maximum
-        return self._uniform(0.0, min(maximum, initial * 2.0 ** (state.attempt_number - 1)))
+    async def _send(self) -> Response:
+        request = self._request.replace(attempt=self._request.attempt + len(self._failed), earlier=self.attempts)
+        started = self._retry._clock()
+        try:
+            response = await self._call_next(request)
+        except APIError as error:
+            self.note(request, error, started)
+            raise
+        if response.request is None:
+            response.request = request
+        return response
 
-    def _too_long(self, request: Request) -> Callable[["RetryCallState"], bool]:
-        """Stop where the wait would outlive the deadline, or is longer than anyone should be kept waiting."""
+    async def _sleep(self, seconds: float) -> None:
+        self._failed[-1].waited = seconds
+        await self._retry._sleep(seconds)
 
-        def stop(state: "RetryCallState") -> bool:
-            error = _error(state)
-            hint = error.retry_after if isinstance(error, APIStatusError) else None
-            if hint is not None and hint > LONGEST_HINT:
-                return True
-            return request.deadline is not None and self._clock() + state.upcoming_sleep >= request.deadline
-
-        return stop
-
-
-def _may_repeat(request: Request, error: APIError) -> bool:
-    """Whether to send it again: a 429 says that nothing was done; after other failures it may have been."""
-    return error.retryable and (not request.once or isinstance(error, RateLimitError))
-
-
-def _error(state: "RetryCallState") -> BaseException | None:
-    return None if state.outcome is None else state.outcome.exception()
+    def _stop(self, state: "RetryCallState") -> bool:
+        """Stop where the wait would outlive the deadline, or is longer than anyone waits, or the budget is used up."""
+        error, due = _error(state), self._request.deadline
+        if (asked_wait(error) or 0.0) > LONGEST_HINT:
+            return True
+        if due is not None and self._retry._clock() + state.upcoming_sleep >= due:
+            return True
+        if is_free(error, self._failed[-1]) or self._retry.budget.take():
+            return False
+        _add_note(error, _USED_UP)
+        return True
 
 
-def _cause(error: APIError) -> str:
-    status = f" {error.status_code}" if isinstance(error, APIStatusError) else ""
-    return type(error).__name__ + status
+def _error(state: "RetryCallState") -> APIError:
+    error = None if state.outcome is None else state.outcome.exception()
+    assert isinstance(error, APIError), "nothing else is repeated"
+    return error
+
+
+def _add_note(error: APIError, note: str) -> None:
+    # Where one `Retry` stands around another, both may say so.
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)

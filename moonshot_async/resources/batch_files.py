@@ -9,7 +9,7 @@ from contextlib import aclosing
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from moonshot_async.clocks import BodyClocks
+from moonshot_async.clocks import BodyClocks, pause, time_left
 from moonshot_async.errors import APITimeoutError, ConfigurationError, MoonshotError, StreamInterruptedError
 from moonshot_async.pipeline import Pipeline, read_piece
 from moonshot_async.resources.batch_lines import AnyRequest, LineMaker
@@ -154,7 +154,8 @@ class Downloads:
             try:
                 return await self._once(spool, file_id, kind)
             except (StreamInterruptedError, APITimeoutError) as error:
-                if not left or (isinstance(error, APITimeoutError) and error.clock == "total"):
+                over = isinstance(error, APITimeoutError) and error.clock in ("total", "deadline")
+                if not left or over or time_left() <= wait:
                     raise
             await self._sleep(wait)
             wait *= 2
@@ -168,7 +169,7 @@ class Downloads:
         lines = [await self.receive(spool, file_id, "result") for file_id in files]
         if sum(lines) < expected:
             # They were asked for before they were whole, perhaps; a second time they are believed.
-            await self._sleep(_WAIT)
+            await pause(_WAIT, self._sleep)
             await in_thread(spool.forget_results)
             for file_id in files:
                 await self.receive(spool, file_id, "result")
@@ -186,6 +187,8 @@ class Downloads:
         options["extra_headers"] = {"Accept": "*/*", **(options.get("extra_headers") or {})}
         path = f"/files/{path_segment(file_id, 'file_id')}/content"
         request = self._pipeline.request("GET", path, stream=True, **options)
+        # What was given stays in no frame that waits: it may hold keys.
+        del options
         response = await self._pipeline.open(request)
         request = response.request or request
         clocks = BodyClocks(request, events=False)

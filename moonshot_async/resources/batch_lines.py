@@ -10,6 +10,7 @@ import msgspec
 
 from moonshot_async.catalog import CATALOG
 from moonshot_async.errors import APIResponseValidationError, ConfigurationError
+from moonshot_async.headers import Unshown
 from moonshot_async.types.chat_params import CompletionRequest
 from moonshot_async.types.encoding import build, message_params, plain, to_json
 from moonshot_async.types.model import parse
@@ -22,7 +23,7 @@ _FORMS: Final = (
 )
 
 
-class BatchRequest(msgspec.Struct):
+class BatchRequest(Unshown, msgspec.Struct):
     """One request of a batch.
 
     Attributes:
@@ -33,6 +34,9 @@ class BatchRequest(msgspec.Struct):
 
     custom_id: str
     body: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"BatchRequest({self.custom_id!r}, ...)"
 
 
 AnyRequest: TypeAlias = BatchRequest | tuple[str, Mapping[str, Any]] | Mapping[str, Any] | str | bytes
@@ -107,7 +111,9 @@ class LineMaker:
         try:
             return parse(text if isinstance(text, bytes) else text.encode("utf-8", "replace"))
         except APIResponseValidationError:
-            raise self._error("its line is not valid JSON") from None
+            pass
+        # Out here, since that error holds what the line says.
+        raise self._error("its line is not valid JSON")
 
     def _keywords(self, body: Any) -> dict[str, Any]:
         """The body for the keywords of a chat completion, which are strict."""

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mappin
 import msgspec
 
 from moonshot_async.errors import ConfigurationError
+from moonshot_async.headers import Unshown
 from moonshot_async.resources.batch_files import Requests
 from moonshot_async.resources.call import CallOptions, path_segment
 from moonshot_async.types.batches import CHAT_ENDPOINT, DEFAULT_WINDOW, Batch
 
 
-class RunPlan(msgspec.Struct, kw_only=True):
+class RunPlan(Unshown, msgspec.Struct, kw_only=True):
     """What `batches.run` was told; see there."""
 
     requests: Requests | None

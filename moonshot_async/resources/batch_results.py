@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from moonshot_async.errors import APIError, APIStatusError
+from moonshot_async.headers import Unshown
 from moonshot_async.resources.batch_spool import Joined
 from moonshot_async.status_errors import complete, status_error
 from moonshot_async.types.batches import Batch
@@ -64,17 +65,17 @@ class BatchResult:
         return f"BatchResult({self.custom_id!r}, {what}, status_code={self.status_code})"
 
 
-class _Response(msgspec.Struct, gc=False):
+class _Response(Unshown, msgspec.Struct, gc=False):
     status_code: int | None = None
     request_id: str | None = None
     body: msgspec.Raw = msgspec.Raw()
 
 
-class _Sent(msgspec.Struct, gc=False):
+class _Sent(Unshown, msgspec.Struct, gc=False):
     body: msgspec.Raw = msgspec.Raw()
 
 
-class _Line(msgspec.Struct, gc=False):
+class _Line(Unshown, msgspec.Struct, gc=False):
     custom_id: str
     response: _Response | None = None
     error: msgspec.Raw = msgspec.Raw()

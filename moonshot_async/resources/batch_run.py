@@ -4,23 +4,22 @@ The story: requests → lines on disk → upload → batch → wait → files on
 Nothing is held in memory but what is being handed out; nothing runs in the background.
 """
 
-import time
 from collections.abc import AsyncGenerator
 from inspect import isawaitable
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from moonshot_async.errors import (
     APIError,
-    APITimeoutError,
     BadRequestError,
     BatchFailedError,
     ConfigurationError,
 )
 from moonshot_async.middleware.log import logger
 from moonshot_async.pipeline import Pipeline
+from moonshot_async.redaction import forget_locals
 from moonshot_async.resources.batch_files import (
     Downloads,
     in_thread,
@@ -30,6 +29,7 @@ from moonshot_async.resources.batch_files import (
 )
 from moonshot_async.resources.batch_lines import LineMaker
 from moonshot_async.resources.batch_plan import RunPlan
+from moonshot_async.resources.batch_wait import Patience
 from moonshot_async.resources.call import path_segment
 from moonshot_async.types.batches import Batch, BatchCreateRequest, decode_batch
 from moonshot_async.types.chat import Usage
@@ -37,14 +37,6 @@ from moonshot_async.types.chat import Usage
 if TYPE_CHECKING:
     from moonshot_async.resources.batch_results import BatchResult, ResultReader
     from moonshot_async.resources.batch_spool import Spool
-
-# How polling slows down, and where that ends, in seconds.
-_SLOWER: Final = 1.5
-_SLOWEST: Final = 60.0
-# How many polls in a row may fail, each after its retries.
-_FAILURES: Final = 5
-# How long the last poll before the end of `max_wait` may take, in seconds.
-_LAST_POLL: Final = 10.0
 
 
 class BatchRun:
@@ -66,7 +58,7 @@ class BatchRun:
         self._plan = plan
         self._spool: Spool | None = None
         self._reader: ResultReader | None = None
-        self._due: float | None = None
+        self._patience = Patience(plan)
         self._begun = self._written = False
         self.batch: Batch | None = None
         self.duplicates = 0
@@ -107,7 +99,8 @@ class BatchRun:
 
         Raises:
             BatchFailedError: the service refused its input file.
-            APITimeoutError: it did not end within `max_wait`; it goes on, and the message names it.
+            APITimeoutError: it did not end within `max_wait`, or by the deadline around; it goes on, and the message
+                names it.
             APIError: in all its kinds.
         """
         return await self._ended(await self.submit())
@@ -179,8 +172,10 @@ class BatchRun:
 
     async def _submitted(self) -> Batch | None:
         """The batch; None where every request is to be skipped."""
-        if self._due is None and self._plan.max_wait is not None:
-            self._due = time.monotonic() + self._plan.max_wait
+        return await self._patience.step(self._made, lambda: self.batch_id)
+
+    async def _made(self) -> Batch | None:
+        """Write the requests and make a batch of them, as far as it was not done before."""
         if self.batch is None and self._plan.batch_id is not None:
             self.batch = await self._call("GET", self._path())
         if self._written:
@@ -199,7 +194,12 @@ class BatchRun:
         await write_skipped(spool, plan.skip)
         if plan.requests is not None:
             maker = LineMaker(model=plan.model, endpoint=plan.endpoint, check=plan.check)
-            await write_requests(spool, plan.requests, maker, bounded=plan.check and plan.batch_id is None)
+            try:
+                await write_requests(spool, plan.requests, maker, bounded=plan.check and plan.batch_id is None)
+            except Exception as error:
+                # Requests are prompts, and error trackers record the locals of frames.
+                forget_locals(error)
+                raise
         return spool
 
     async def _create(self, spool: "Spool") -> Batch:
@@ -232,33 +232,15 @@ class BatchRun:
                 raise
 
     async def _ended(self, batch: Batch) -> Batch:
-        """Poll until the batch has ended."""
-        interval = self._plan.poll_interval
-        failures = 0
-        while not batch.done:
-            await self._pause(batch, interval * self._plan.uniform(0.9, 1.1))
-            interval = max(self._plan.poll_interval, min(_SLOWEST, interval * _SLOWER))
-            try:
-                batch = self.batch = await self._call("GET", self._path())
-                failures = 0
-            except APIError as error:
-                failures += 1
-                if failures >= _FAILURES or not (error.retryable or isinstance(error, APITimeoutError)):
-                    raise
+        """Wait until the batch has ended."""
+        batch = await self._patience.ended(batch, self._look)
         if batch.status == "failed":
             raise BatchFailedError(batch)
         return batch
 
-    async def _pause(self, batch: Batch, seconds: float) -> None:
-        if self._due is not None:
-            left = self._due - time.monotonic()
-            if left <= 0:
-                raise APITimeoutError(
-                    message=f"Batch {batch.id} has not ended within {self._plan.max_wait:g} s (max_wait); it is "
-                    f"{batch.status} and goes on: batches.run(…, batch_id={batch.id!r}) fetches its results later."
-                )
-            seconds = min(seconds, left)
-        await self._plan.sleep(seconds)
+    async def _look(self) -> Batch:
+        self.batch = await self._call("GET", self._path())
+        return self.batch
 
     async def _collected(self, batch: Batch) -> tuple["Spool", "ResultReader"]:
         """Bring all files of the batch to disk."""
@@ -302,8 +284,5 @@ class BatchRun:
         return f"/batches/{path_segment(self.batch_id or '', 'batch_id')}"
 
     async def _call(self, method: str, path: str) -> Batch:
-        request = self._pipeline.request(method, path, **self._plan.options)
-        if self._due is not None:
-            due = max(self._due, time.monotonic() + _LAST_POLL)
-            request = request.replace(deadline=due if request.deadline is None else min(due, request.deadline))
+        request = self._patience.bounded(self._pipeline.request(method, path, **self._plan.options))
         return await self._pipeline.fetch(request, decode_batch)

@@ -19,6 +19,7 @@ from moonshot_async.errors import (
     ResponseTooLargeError,
     StreamInterruptedError,
 )
+from moonshot_async.headers import Unshown
 from moonshot_async.types.model import parse
 
 Kind = Literal["request", "result"]
@@ -55,7 +56,7 @@ class _Id(msgspec.Struct):
     custom_id: str
 
 
-class Joined(msgspec.Struct, gc=False):
+class Joined(Unshown, msgspec.Struct, gc=False):
     """A request and its result, as lines; None for what there is none of."""
 
     number: int

@@ -7,6 +7,7 @@ for before it is created again.
 from collections.abc import Awaitable, Callable
 from typing import IO, Final
 
+from moonshot_async.clocks import time_left
 from moonshot_async.errors import APIConnectionError, APIError, APIStatusError
 from moonshot_async.pipeline import Pipeline
 from moonshot_async.resources.call import BodyOptions, CallOptions, post
@@ -56,6 +57,10 @@ class Submission:
         Raises:
             APIError: it could not be created. Where it may exist all the same, a note says so.
         """
+        note = (
+            f"The batch may exist all the same: look for input_file_id {str(body.input_file_id)!r} in batches.list() "
+            "before you run it again."
+        )
         for last in (False,) * (_TRIES - 1) + (True,):
             try:
                 request = post(self._pipeline, "/batches", body, self._body_options(), call="run", once=True)
@@ -65,7 +70,10 @@ class Submission:
                     raise
                 failed = error
             try:
-                found = await self._lost(str(body.input_file_id), failed)
+                failed.add_note(note)
+                if time_left() <= _SETTLE:
+                    raise failed
+                found = await self._lost(str(body.input_file_id), note)
                 if found is not None:
                     return found
                 if last or not failed.retryable:
@@ -84,13 +92,8 @@ class Submission:
         )
         return max(found, key=lambda batch: batch.created_at, default=None)
 
-    async def _lost(self, input_file_id: str, failed: APIError) -> Batch | None:
+    async def _lost(self, input_file_id: str, note: str) -> Batch | None:
         """Look for the batch whose creation was not answered."""
-        note = (
-            f"The batch may exist all the same: look for input_file_id {input_file_id!r} in batches.list() "
-            "before you run it again."
-        )
-        failed.add_note(note)
         await self._sleep(_SETTLE)
         try:
             found = await self._find(lambda batch: batch.input_file_id == input_file_id)

@@ -8,6 +8,7 @@ import msgspec
 
 from moonshot_async.clocks import Timeout
 from moonshot_async.errors import ConfigurationError
+from moonshot_async.headers import shown_url
 from moonshot_async.pipeline import Pipeline
 from moonshot_async.resources.views import RawAccess, StreamedAccess
 from moonshot_async.types.encoding import NotGiven, encode
@@ -45,6 +46,7 @@ class BodyOptions(CallOptions, total=False):
 
 
 _OPTIONS: Final = frozenset(CallOptions.__annotations__)
+_HOLDING_KEYS: Final = ("extra_headers", "extra_query")
 
 
 class Resource:
@@ -64,6 +66,15 @@ class Resource:
         self._pipeline = pipeline
 
 
+class Given(dict[str, Any]):
+    """Headers, or what goes into a query, as a caller gave it for one call. Only its names are shown: it may hold keys,
+    and stands in frames that wait, whose locals error trackers record.
+    """
+
+    def __repr__(self) -> str:
+        return f"{{{', '.join(map(str, self))}}}"
+
+
 def take_options(params: dict[str, Any]) -> CallOptions:
     """Take the keywords about the call itself out of all that were given."""
     taken: Any = {name: params.pop(name) for name in _OPTIONS if name in params}
@@ -72,7 +83,7 @@ def take_options(params: dict[str, Any]) -> CallOptions:
 
 
 def check_options(options: Mapping[str, Any], *, call: str) -> None:
-    """Refuse keywords that are none of `CallOptions`.
+    """Refuse keywords that are none of `CallOptions`, and hide what is in those that may hold keys.
 
     Raises:
         TypeError: names the first one.
@@ -82,6 +93,10 @@ def check_options(options: Mapping[str, Any], *, call: str) -> None:
             raise TypeError(
                 f"{call}() got an unexpected keyword argument {name!r}; it takes {', '.join(sorted(_OPTIONS))}"
             )
+    if isinstance(options, dict):
+        for name in _HOLDING_KEYS:
+            if isinstance(given := options.get(name), Mapping):
+                options[name] = Given(given)
 
 
 def post(
@@ -107,7 +122,20 @@ def path_segment(value: str, name: str) -> str:
     """
     if not isinstance(value, str) or not value.strip() or value in (".", ".."):
         raise ConfigurationError(f"{name} must be a non-empty id, not {value!r}")
-    return quote(value, safe="")
+    return quoted(value, name)
+
+
+def quoted(value: str, name: str, *, safe: str = "") -> str:
+    """Escape text for use in a path.
+
+    Raises:
+        ConfigurationError: it has no bytes.
+    """
+    try:
+        return quote(value, safe=safe)
+    except UnicodeEncodeError:
+        pass
+    raise ConfigurationError(f"{name} cannot be {value!r}: it holds half a character")
 
 
 def checked_method(method: str) -> str:
@@ -131,5 +159,5 @@ def checked_path(path: str) -> str:
     if "://" in place or place.startswith("//"):
         raise ConfigurationError("path must lie below the base URL: the key is for that host only; see base_url")
     if not path.isprintable() or " " in path or "#" in path or "\\" in place or ".." in place.split("/"):
-        raise ConfigurationError(f"path {path!r} has parts that no path has")
+        raise ConfigurationError(f"path {shown_url(path)!r} has parts that no path has")
     return path if path.startswith("/") else f"/{path}"

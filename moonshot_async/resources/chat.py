@@ -3,11 +3,12 @@
 See: https://platform.kimi.ai/docs/api/chat
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack, overload
 
 from moonshot_async.accumulate import ChatAccumulator
+from moonshot_async.redaction import Unseen, forget_locals
 from moonshot_async.resources.call import BodyOptions, CallOptions, Resource, take_options
 from moonshot_async.resources.media_urls import check_media_urls
 from moonshot_async.streaming import Progress, Stream
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PATH: Final = "/chat/completions"
-# A call that was checked and encoded: its options, its body, and the messages in that.
-_Prepared: TypeAlias = tuple[CallOptions, bytes, list[Any]]
 
 
 class CreateParams(CompletionParams, BodyOptions, total=False):
@@ -81,11 +80,12 @@ class Completions(Resource):
 
         See: https://platform.kimi.ai/docs/api/chat
         """
-        n = _choices(params) if stream else 1
-        prepared = _prepare(params, stream, call="create")
+        with Unseen(params):
+            n = _choices(params) if stream else 1
+            request = self._request(_prepare(params, stream, call="create"), stream=bool(stream))
         if stream:
-            return await self._open(prepared, ChatAccumulator(n))
-        return await self._pipeline.fetch(self._request(prepared), decode_completion)
+            return await self._open(request, ChatAccumulator(n))
+        return await self._pipeline.fetch(request, decode_completion)
 
     @overload
     async def parse(self, *, response_format: type[T], **params: Unpack[ParseParams]) -> "ParsedChatCompletion[T]": ...
@@ -118,53 +118,113 @@ class Completions(Resource):
         """
         from moonshot_async.structured import check_strict
 
-        parsing = _take_parsing(params)
-        check_strict(params.get("tools"))
-        prepared = _prepare(params, NOT_GIVEN, call="parse")
-        return await self._pipeline.fetch(self._request(prepared), decode_completion.then(parsing.completion))
+        with Unseen(params):
+            parsing = _take_parsing(params)
+            check_strict(params.get("tools"))
+            request = self._request(_prepare(params, NOT_GIVEN, call="parse"))
+        return await self._pipeline.fetch(request, decode_completion.then(parsing.completion))
 
     @overload
-    def stream(self, *, response_format: type[T], **params: Unpack[ParseParams]) -> "ChatStreamManager[T]": ...
+    def stream(
+        self,
+        *,
+        response_format: type[T],
+        resume: int = ...,
+        continue_on_length: int = ...,
+        **params: Unpack[ParseParams],
+    ) -> "ChatStreamManager[T]": ...
 
     @overload
-    def stream(self, **params: Unpack[CreateParams]) -> "ChatStreamManager[None]": ...
+    def stream(
+        self, *, resume: int = ..., continue_on_length: int = ..., **params: Unpack[CreateParams]
+    ) -> "ChatStreamManager[None]": ...
 
-    def stream(self, **params: Any) -> "ChatStreamManager[Any]":
+    def stream(self, *, resume: int = 0, continue_on_length: int = 0, **params: Any) -> "ChatStreamManager[Any]":
         """Stream an answer as events, with the answer so far at hand: `async with … as stream`.
 
         Takes the keywords of `create`, but for `stream`. `response_format` may be a type, and `tools` may remember
         theirs, as for `parse`: events tell what is parsed, partial values as they arrive and whole ones in the end.
 
+        An answer can be gone on with in Partial Mode: the request is sent again, with what arrived as the beginning of
+        the answer, and what follows is appended to it. A `stream.resumed` event tells of it. Each such request is paid
+        for, and `max_completion_tokens` counts anew in it; clocks go on, so that `timeout` bounds all of them together.
+
+        Args:
+            resume: how often an answer may be gone on with whose stream breaks off, falls silent (`read`, `idle`,
+                `first_token`), or brings an error of the service. Before any text has come it begins anew instead. Not
+                where tool calls have begun, nor with a `response_format` or `n` above 1: then the error that is raised
+                says so and has what came in `.partial`, as it has when no further request helps.
+            continue_on_length: how often an answer of text that ends with `length` may be gone on with. Other answers,
+                and those with a `response_format` or `n` above 1, end with it as ever.
+            **params: as for `create`.
+
         Raises:
-            TypeError: a keyword does not exist or is missing, or a type has no schema; before any I/O.
+            TypeError: a keyword does not exist or is missing, or a type has no schema; before any I/O. So are numbers
+                that are none.
+            ConfigurationError: `resume` or `continue_on_length` is negative; before any I/O.
 
         See: https://platform.kimi.ai/docs/guide/utilize-the-streaming-output-feature-of-kimi-api
         """
-        from moonshot_async.chat_stream import ChatCompletionStreamState, ChatStreamManager
+        from moonshot_async.chat_stream import ChatCompletionStreamState, ChatStreamManager, Plan
 
-        n, response_format = _choices(params), params.get("response_format", NOT_GIVEN)
-        _take_parsing(params)
-        tools = params.get("tools", NOT_GIVEN)
-        prepared = _prepare(params, True, call="stream")
+        with Unseen(params):
+            plan = Plan(resume, continue_on_length, _obstacle(params) if resume or continue_on_length else None)
+            n, response_format = _choices(params), params.get("response_format", NOT_GIVEN)
+            _take_parsing(params)
+            tools = params.get("tools", NOT_GIVEN)
+            prepared = _prepare(params, True, call="stream")
         return ChatStreamManager(
-            lambda progress: self._open(prepared, progress),
+            lambda: self._request(prepared, stream=True),
+            lambda request, progress: self._pipeline.stream(request, decode_chunk, progress),
             lambda: ChatCompletionStreamState(n, input_tools=tools, response_format=response_format),
+            plan,
+            whole=self._pipeline.whole if resume or continue_on_length else None,
         )
 
-    def _request(self, prepared: _Prepared, *, stream: bool = False) -> Request:
-        options, body, messages = prepared
-        request = self._pipeline.request("POST", _PATH, body, stream=stream, **options)
-        check_media_urls(messages, request.url)
-        return request
+    def _request(self, prepared: "_Prepared", *, stream: bool = False) -> Request:
+        pipeline = self._pipeline
+        try:
+            request = pipeline.request("POST", _PATH, prepared.body, stream=stream, **prepared.options)
+            check_media_urls(prepared.messages, request.url)
+            return request
+        except Exception as error:
+            forget_locals(error)
+            raise
 
-    async def _open(self, prepared: _Prepared, progress: Progress[ChatCompletionChunk]) -> Stream[ChatCompletionChunk]:
-        return await self._pipeline.stream(self._request(prepared, stream=True), decode_chunk, progress)
+    def _open(
+        self, request: Request, progress: Progress[ChatCompletionChunk]
+    ) -> Awaitable[Stream[ChatCompletionChunk]]:
+        return self._pipeline.stream(request, decode_chunk, progress)
+
+
+class _Prepared:
+    """A call that was checked and encoded: its options, its body, and the messages in that; its repr shows none."""
+
+    __slots__ = ("body", "messages", "options")
+
+    def __init__(self, options: CallOptions, body: bytes, messages: list[Any]) -> None:
+        self.options = options
+        self.body = body
+        self.messages = messages
 
 
 def _choices(params: Mapping[str, Any]) -> int:
     """How many choices are asked for: a stream is not whole before each has ended."""
     n = {**params, **(params.get("extra_body") or {})}.get("n")
     return int(n) if isinstance(n, (int, str)) and str(n).isdecimal() and int(n) > 1 else 1
+
+
+def _obstacle(params: Mapping[str, Any]) -> str | None:
+    """What of a request keeps Partial Mode from going on with its answer, if anything does."""
+    extra_body = params.get("extra_body") or {}
+    response_format = {**params, **extra_body}.get("response_format", NOT_GIVEN)
+    if _choices(params) > 1:
+        return "n is above 1"
+    if response_format not in (NOT_GIVEN, None, {"type": "text"}):
+        return "response_format is set"
+    if not isinstance(extra_body.get("messages", []), (list, tuple)):
+        return "the messages in extra_body are no list"
+    return None
 
 
 def _take_parsing(params: dict[str, Any]) -> "Parsing[Any]":
@@ -195,4 +255,4 @@ def _prepare(params: dict[str, Any], stream: object, *, call: str) -> _Prepared:
         raise TypeError("create() takes no type as response_format: parse() does, and stream()")
     request.messages = message_params(request.messages)
     request.stream = stream
-    return options, encode(request, extra_body), request.messages
+    return _Prepared(options, encode(request, extra_body), request.messages)

@@ -174,6 +174,8 @@ class ContentDecoder:
     """Make a `FileContent` of bytes, and of the response they came in where that is known."""
 
     cls: Any = FileContent
+    # It need not be JSON.
+    takes_anything = True
 
     def __init__(self, response: Response | None = None) -> None:
         self._response = response

@@ -5,12 +5,14 @@ See: https://platform.kimi.ai/docs/api/files
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, Literal, Unpack
 
-from moonshot_async.clocks import timeout_error
+from moonshot_async.clocks import CONTEXT_DEADLINE, pause, timeout_error, until
 from moonshot_async.errors import APITimeoutError, ConfigurationError, MoonshotError
 from moonshot_async.middleware.log import logger
 from moonshot_async.pipeline import Pipeline
+from moonshot_async.redaction import forget_locals
 from moonshot_async.resources.call import CallOptions, Resource, check_options, path_segment
 from moonshot_async.resources.file_content import ContentDecoder, FileContent
 from moonshot_async.resources.listing import Listing
@@ -29,9 +31,10 @@ from moonshot_async.wire import Request
 
 _PATH: Final = "/files"
 # Results of batches are larger than other answers.
-_MAX_CONTENT_BYTES: Final = 256 * 1024 * 1024
-# How long `extract` may take to delete its file, in seconds.
+_BOUND: Final = "max_file_bytes"
+# How long `extract` may take to delete its file, and how long when it has no time left, in seconds.
 _DELETE_SECONDS: Final = 10.0
+_LAST_DELETE_SECONDS: Final = 0.15
 # The upload sets them.
 _FRAMING: Final = frozenset({"content-type", "content-length", "transfer-encoding"})
 
@@ -79,10 +82,18 @@ class Files(Resource):
             raise TypeError(f"purpose must be a str such as 'file-extract', not {type(purpose).__name__}")
         if progress is not None and not callable(progress):
             raise TypeError("progress must be a function of two numbers: the bytes that went out, and all of them")
-        part = FilePart(file, purpose)
+        try:
+            part = FilePart(file, purpose)
+        except Exception as error:
+            forget_locals(error)
+            raise
+        finally:
+            # A document is no local of a frame that waits: error trackers record those.
+            del file
         if check:
             part.check_format(purpose)
         fields = form_fields(purpose, extra_body)
+        extra_body = None
         request = self._pipeline.request("POST", _PATH, **_without_framing(options))
         upload = await _in_time(request, part, fields, progress, check)
         try:
@@ -134,7 +145,8 @@ class Files(Resource):
     async def content(self, file_id: str, **options: Unpack[CallOptions]) -> FileContent:
         """Get what is in a file: for the purpose "file-extract" what was read in it, for batches their lines.
 
-        Not for images and videos. Up to 256 MiB, in memory; `with_streaming_response.content` has no such bound.
+        Not for images and videos. All in memory, up to `Bounds.max_file_bytes` (256 MiB);
+        `with_streaming_response.content` has no such bound.
 
         Raises:
             ResponseTooLargeError: the content is larger.
@@ -147,7 +159,7 @@ class Files(Resource):
         request = self._request("GET", file_id, "/content", **options)
         if pipeline is not pipeline.typed:
             # A raw view, which has the head of the answer itself.
-            return await pipeline.fetch(request, ContentDecoder(), max_bytes=_MAX_CONTENT_BYTES)
+            return await pipeline.fetch(request, ContentDecoder(), bound=_BOUND)
         return await _content(pipeline, request)
 
     async def retrieve_content(self, file_id: str, **options: Unpack[CallOptions]) -> str:
@@ -172,29 +184,34 @@ class Files(Resource):
             **options: for each look.
 
         Raises:
-            APITimeoutError: the wait is over, and the service still at work; also a TimeoutError.
+            APITimeoutError: the wait is over, or the deadline around it, and the service still at work.
         """
         check_options(options, call="wait_for_processing")
         if not (poll_interval > 0 and max_wait_seconds > 0):
             raise ConfigurationError("poll_interval and max_wait_seconds must be more than 0 seconds")
         from anyio import sleep
 
-        due = time.monotonic() + max_wait_seconds
+        started = time.monotonic()
+        due = started + max_wait_seconds
         while True:
             file = await self._pipeline.typed.fetch(self._request("GET", file_id, **options), decode_file)
             if not file.pending:
                 return file
+            still = f"File {file.id} is still {file.status!r}"
             if (left := due - time.monotonic()) <= 0:
                 raise APITimeoutError(
-                    message=f"File {file.id} is still {file.status!r} after {max_wait_seconds:g} s of waiting."
+                    message=f"{still} after {max_wait_seconds:g} s of waiting.", elapsed=time.monotonic() - started
                 )
-            await sleep(min(poll_interval, left))
+            if await pause(min(poll_interval, left), sleep):
+                raise APITimeoutError(
+                    message=f"{still} at the deadline.", clock="deadline", elapsed=time.monotonic() - started
+                )
 
     async def extract(self, file: FileTypes, **options: Unpack[CallOptions]) -> str:
         """Read a document: upload it, get what the service reads in it, delete it.
 
         The text goes into a system message, one for each file, before the question. The file is deleted even if it
-        cannot be read or the call is cancelled; what keeps it from being deleted is logged.
+        cannot be read, time is up, or the call is cancelled; what keeps it from being deleted is logged.
 
         Args:
             file: as for `create`.
@@ -207,32 +224,41 @@ class Files(Resource):
         """
         check_options(options, call="extract")
         files = Files(self._pipeline.typed)
-        due = files._pipeline.request("GET", _PATH, **options).deadline
-        uploaded = await files.create(file=file, purpose="file-extract", **options)
-        try:
-            request = files._request("GET", uploaded.id, "/content", **options)
-            return (await _content(files._pipeline, request.replace(deadline=due))).text
-        finally:
-            await files._discard(uploaded.id, options)
+        whole = files._pipeline.request("POST", _PATH, **options)
+        with files._pipeline.whole(whole):
+            uploading = files.create(file=file, purpose="file-extract", **options)
+            del file
+            uploaded = await uploading
+            try:
+                request = files._request("GET", uploaded.id, "/content", **options)
+                request = request.replace(deadline=whole.deadline, started=whole.started)
+                return (await _content(files._pipeline, request)).text
+            finally:
+                await files._discard(uploaded.id, options, whole.deadline)
 
     def _request(self, method: str, file_id: str, tail: str = "", **options: Unpack[CallOptions]) -> Request:
         return self._pipeline.request(method, f"{_PATH}/{path_segment(file_id, 'file_id')}{tail}", **options)
 
-    async def _discard(self, file_id: str, options: CallOptions) -> None:
-        """Delete a file that nobody else knows, whatever happens around."""
+    async def _discard(self, file_id: str, options: CallOptions, due: float | None) -> None:
+        """Delete a file that nobody else knows, whatever happens around; hardly longer than until `due`."""
         from anyio import CancelScope
 
-        request = self._request("DELETE", file_id, **{**options, "timeout": _DELETE_SECONDS})  # type: ignore[arg-type]
-        with CancelScope(shield=True):
-            try:
-                await self._pipeline.fetch(request, DeletedDecoder(file_id))
-            except MoonshotError as error:
-                logger.warning("file %s was not deleted: %s", file_id, type(error).__name__)
+        left = _DELETE_SECONDS if due is None else max(_LAST_DELETE_SECONDS, due - time.monotonic())
+        in_time: CallOptions = {**options, "timeout": min(_DELETE_SECONDS, left)}
+        # The deadline around it has its part in `due`.
+        token = CONTEXT_DEADLINE.set(None)
+        try:
+            with CancelScope(shield=True):
+                await self._pipeline.fetch(self._request("DELETE", file_id, **in_time), DeletedDecoder(file_id))
+        except MoonshotError as error:
+            logger.warning("file %s was not deleted: %s", file_id, type(error).__name__)
+        finally:
+            CONTEXT_DEADLINE.reset(token)
 
 
 async def _content(pipeline: Pipeline, request: Request) -> FileContent:
     response = await pipeline.open(request)
-    content = await pipeline.read(response.request or request, response, max_bytes=_MAX_CONTENT_BYTES)
+    content = await pipeline.read(response.request or request, response, bound=_BOUND)
     return pipeline.answer(request, response, content, ContentDecoder(response))
 
 
@@ -240,15 +266,8 @@ async def _in_time(
     request: Request, part: FilePart, fields: Mapping[str, str], progress: UploadProgress | None, check: bool
 ) -> FileUpload:
     """Look at the file; the deadline of the call runs already."""
-    from anyio import fail_after
-
-    left = None if request.deadline is None else max(0.0, request.deadline - time.monotonic())
-    try:
-        with fail_after(left):
-            return await prepared(part, fields, progress=progress, check=check)
-    except TimeoutError:
-        pass
-    raise timeout_error(request, "total", " while the file was read")
+    looking = prepared(part, fields, progress=progress, check=check)
+    return await until(request.deadline, looking, partial(timeout_error, request, "total", " while the file was read"))
 
 
 def _without_framing(options: CallOptions) -> CallOptions:

@@ -6,10 +6,10 @@ See: https://platform.kimi.ai/docs/guide/use-official-tools
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Unpack
-from urllib.parse import quote
 
 from moonshot_async.errors import ConfigurationError, NotFoundError
-from moonshot_async.resources.call import BodyOptions, CallOptions, Resource, check_options, post
+from moonshot_async.redaction import Unseen
+from moonshot_async.resources.call import BodyOptions, CallOptions, Resource, check_options, post, quoted
 from moonshot_async.resources.listing import Listing
 from moonshot_async.types.encoding import to_json
 from moonshot_async.types.formulas import (
@@ -83,14 +83,22 @@ class Fibers(Resource):
 
         See: https://platform.kimi.ai/docs/guide/use-official-tools
         """
-        text = arguments if isinstance(arguments, str) else to_json(arguments).decode()
-        body = FiberRequest(name=name, arguments=text)
-        request = post(self._pipeline, _formula_path(uri, "fibers"), body, options, call="create")
+        try:
+            with Unseen(options):
+                body = _fiber_request(name, arguments)
+                request = post(self._pipeline, _formula_path(uri, "fibers"), body, options, call="create")
+        finally:
+            del arguments
         try:
             return await self._pipeline.fetch(request, decode_fiber)
         except NotFoundError as error:
             _hint(error, uri)
             raise
+
+
+def _fiber_request(name: str, arguments: str | Mapping[str, Any]) -> FiberRequest:
+    text = arguments if isinstance(arguments, str) else to_json(arguments).decode()
+    return FiberRequest(name=name, arguments=text)
 
 
 def _formula_path(uri: str, leaf: str) -> str:
@@ -102,7 +110,7 @@ def _formula_path(uri: str, leaf: str) -> str:
     parts = uri.split("/") if isinstance(uri, str) else []
     if not parts or any(not part.strip() or part in (".", "..") for part in parts):
         raise ConfigurationError(f"uri must name a formula, for example 'moonshot/web-search:latest', not {uri!r}")
-    return f"/formulas/{quote(uri, safe='/:')}/{leaf}"
+    return f"/formulas/{quoted(uri, 'uri', safe='/:')}/{leaf}"
 
 
 def _hint(error: NotFoundError, uri: str) -> None:

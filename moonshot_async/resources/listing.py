@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Generator, Mapping
 from typing import Any, Generic, TypeVar
 
 from moonshot_async.pipeline import Pipeline
-from moonshot_async.resources.call import CallOptions, check_options
+from moonshot_async.resources.call import CallOptions, Given, check_options
 from moonshot_async.types.model import ModelDecoder
 from moonshot_async.types.pages import Page, linked
 
@@ -51,11 +51,14 @@ class Listing(Generic[PageT, T]):
             yield item
 
     async def _fetch(self, pipeline: Pipeline, added: Mapping[str, object]) -> PageT:
+        request = pipeline.request("GET", self._path, **self._with_query(added))
+        return await pipeline.fetch(request, self._decode.then(lambda page: linked(page, self._next, added)))
+
+    def _with_query(self, added: Mapping[str, object]) -> CallOptions:
         options: CallOptions = {**self._options}
         # What the caller puts into the query goes first, but for the cursor of a later page.
-        options["extra_query"] = {**self._query, **(options.get("extra_query") or {}), **added}
-        request = pipeline.request("GET", self._path, **options)
-        return await pipeline.fetch(request, self._decode.then(lambda page: linked(page, self._next, added)))
+        options["extra_query"] = Given({**self._query, **(options.get("extra_query") or {}), **added})
+        return options
 
     async def _next(self, added: Mapping[str, object]) -> PageT:
         return await self._fetch(self._pipeline.typed, added)

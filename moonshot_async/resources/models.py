@@ -36,16 +36,17 @@ class Models(Resource):
         check_options(options, call="retrieve")
         pipeline = self._pipeline
         single = pipeline.request("GET", f"/models/{path_segment(model, 'model')}", **options)
-        try:
-            return await pipeline.fetch(single, decode_model)
-        except NotFoundError as error:
-            missing = error
-        # One call to the caller, hence one deadline for both requests.
-        every = pipeline.request("GET", "/models", **options).replace(deadline=single.deadline)
-        try:
-            return await self._search(every, model, missing)
-        finally:
-            del missing
+        with pipeline.whole(single):
+            try:
+                return await pipeline.fetch(single, decode_model)
+            except NotFoundError as error:
+                missing = error
+            # One call to the caller, hence one deadline for both requests.
+            every = pipeline.request("GET", "/models", **options).replace(deadline=single.deadline)
+            try:
+                return await self._search(every, model, missing)
+            finally:
+                del missing
 
     async def _search(self, request: Request, model: str, missing: NotFoundError) -> ModelInfo:
         """Find a model in the list, or raise `missing`."""

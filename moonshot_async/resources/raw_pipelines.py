@@ -33,48 +33,35 @@ class _StandIn(Pipeline):
 class RawPipeline(_StandIn):
     """Calls return a `RawResponse`."""
 
-    async def fetch(self, request: Request, decode: Decode[T], *, max_bytes: int | None = None) -> Any:
-        started = time.monotonic()
-        response = await self.open(request)
-        request = response.request or request
-        await self.read(request, response, max_bytes=max_bytes)
-        elapsed = time.monotonic() - started
-        return RawResponse(self._pipeline, request, response, elapsed, decode=decode)
-
     def answer(self, request: Request, response: Response, content: bytes, decode: Decode[T]) -> Any:
-        return RawResponse(self._pipeline, request, response, 0.0, decode=decode)
+        return RawResponse(self._pipeline, request, response, _since(request), decode=decode)
 
     async def stream(self, request: Request, decode: Decode[T], progress: Progress[T]) -> Any:
-        started = time.monotonic()
         stream = await self._pipeline.stream(request, decode, progress)
-        elapsed = time.monotonic() - started
         response = stream.response
-        return RawResponse(self._pipeline, response.request or request, response, elapsed, stream=stream)
+        return RawResponse(self._pipeline, response.request or request, response, _since(request), stream=stream)
 
 
 class StreamedPipeline(_StandIn):
     """Calls return an `APIResponse`, of which nothing but the head was read."""
 
-    async def fetch(self, request: Request, decode: Decode[T], *, max_bytes: int | None = None) -> Any:
-        return await self._head(request, decode, max_bytes, None)
+    async def fetch(self, request: Request, decode: Decode[T], *, bound: str = "max_body_bytes") -> Any:
+        return await self._head(request, decode, bound, None)
 
     def answer(self, request: Request, response: Response, content: bytes, decode: Decode[T]) -> Any:
-        return APIResponse(self._pipeline, request, response, 0.0, decode=decode)
+        return APIResponse(self._pipeline, request, response, _since(request), decode=decode)
 
     async def stream(self, request: Request, decode: Decode[T], progress: Progress[T]) -> Any:
-        return await self._head(request, decode, None, progress)
+        return await self._head(request, decode, "max_body_bytes", progress)
 
     async def _head(
-        self, request: Request, decode: Decode[T], max_bytes: int | None, progress: Progress[T] | None
+        self, request: Request, decode: Decode[T], bound: str, progress: Progress[T] | None
     ) -> APIResponse[T]:
-        started = time.monotonic()
         response = await self.open(request)
-        return APIResponse(
-            self._pipeline,
-            response.request or request,
-            response,
-            time.monotonic() - started,
-            decode=decode,
-            max_bytes=max_bytes,
-            progress=progress,
-        )
+        request, elapsed = response.request or request, _since(request)
+        return APIResponse(self._pipeline, request, response, elapsed, decode=decode, bound=bound, progress=progress)
+
+
+def _since(request: Request) -> float:
+    """Seconds since the call began."""
+    return 0.0 if request.started is None else time.monotonic() - request.started

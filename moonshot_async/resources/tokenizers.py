@@ -6,6 +6,7 @@ See: https://platform.kimi.ai/docs/api/estimate
 from collections.abc import Iterable
 from typing import Unpack
 
+from moonshot_async.redaction import Unseen
 from moonshot_async.resources.call import BodyOptions, Resource, post
 from moonshot_async.types.chat_params import ChatMessage
 from moonshot_async.types.encoding import message_params
@@ -31,7 +32,11 @@ class Tokenizers(Resource):
 
         See: https://platform.kimi.ai/docs/api/estimate
         """
-        body = TokenCountRequest(model=model, messages=message_params(messages))
         path = "/tokenizers/estimate-token-count"
-        request = post(self._pipeline, path, body, options, call="estimate_token_count")
+        try:
+            with Unseen(options):
+                body = TokenCountRequest(model=model, messages=message_params(messages))
+                request = post(self._pipeline, path, body, options, call="estimate_token_count")
+        finally:
+            del messages
         return await self._pipeline.fetch(request, decode_token_count)

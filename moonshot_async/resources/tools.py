@@ -6,6 +6,7 @@ See: https://platform.kimi.ai/docs/api/tools
 from collections.abc import Sequence
 from typing import Final, Unpack
 
+from moonshot_async.redaction import Unseen
 from moonshot_async.resources.call import BodyOptions, Resource, post
 from moonshot_async.types.encoding import NOT_GIVEN, NotGiven
 from moonshot_async.types.tools import (
@@ -60,7 +61,10 @@ class Tools(Resource):
         body = SearchRequest(
             text_query=text_query, timeout_seconds=timeout_seconds, limit=limit, include_content=include_content
         )
-        request = post(self._pipeline, "/tools/search", body, _tracked(options, track_id), call="search")
+        # What is asked is in the body, which does not show it.
+        del text_query
+        with Unseen(options):
+            request = post(self._pipeline, "/tools/search", body, _tracked(options, track_id), call="search")
         return await self._pipeline.fetch(request, decode_search)
 
     async def search_pro(
@@ -101,7 +105,9 @@ class Tools(Resource):
             sites=sites,
             time_window=time_window,
         )
-        request = post(self._pipeline, "/tools/search_pro", body, _tracked(options, track_id), call="search_pro")
+        del text_query
+        with Unseen(options):
+            request = post(self._pipeline, "/tools/search_pro", body, _tracked(options, track_id), call="search_pro")
         return await self._pipeline.fetch(request, decode_pro_search)
 
     async def fetch(self, *, url: str, track_id: str | None = None, **options: Unpack[BodyOptions]) -> FetchedPage:
@@ -119,7 +125,10 @@ class Tools(Resource):
 
         See: https://platform.kimi.ai/docs/api/tools
         """
-        request = post(self._pipeline, "/tools/fetch", FetchRequest(url=url), _tracked(options, track_id), call="fetch")
+        body = FetchRequest(url=url)
+        del url
+        with Unseen(options):
+            request = post(self._pipeline, "/tools/fetch", body, _tracked(options, track_id), call="fetch")
         return await self._pipeline.fetch(request, decode_page)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import IO, Any, Final, Protocol, TypeAlias, TypeVar
 
 from moonshot_async.errors import ConfigurationError, MoonshotError, UploadError
+from moonshot_async.threads import in_daemon_thread
 
 T = TypeVar("T")
 
@@ -202,7 +203,7 @@ class _OnDisk:
 
     def reading(self) -> Reading:
         handle = _Handle(self._open)
-        return _Pass(handle, 0, self.size, handle.close)
+        return _Pass(handle, 0, self.size, handle.close, _in_worker)
 
     def close(self) -> None:
         pass
@@ -224,7 +225,7 @@ class _Open:
         self.size = size
 
     def reading(self) -> Reading:
-        return _Pass(self._handle, self._start, self.size, lambda: None)
+        return _Pass(self._handle, self._start, self.size, lambda: None, _in_thread)
 
     def close(self) -> None:
         self._handle.close()
@@ -233,15 +234,19 @@ class _Open:
 class _Pass:
     """One pass over a file, which must be as long at its end as it was when it was measured."""
 
-    def __init__(self, handle: "_Handle", start: int, size: int, close: Callable[[], None]) -> None:
+    def __init__(
+        self, handle: "_Handle", start: int, size: int, close: Callable[[], None], in_thread: Callable[..., Any]
+    ) -> None:
         self._handle = handle
         self._start = start
         self._size = size
+        self._in_thread = in_thread
         self.close = close
 
     async def next(self, sent: int) -> bytes:
         try:
-            return await _in_thread(self._handle.use, lambda file: self._read(file, sent))
+            piece: bytes = await self._in_thread(self._handle.use, lambda file: self._read(file, sent))
+            return piece
         except (OSError, ValueError) as error:
             raise UploadError(f"The file cannot be read any more: {error}.") from error
 
@@ -318,8 +323,22 @@ def _changed(size: int, now: str) -> UploadError:
     )
 
 
-async def _in_thread(function: Callable[..., T], *args: Any) -> T:
+async def _in_worker(function: Callable[..., T], *args: Any) -> T:
+    """For files on a disk, which end by themselves."""
     # anyio is imported late: only uploads need it.
     from anyio import to_thread
 
     return await to_thread.run_sync(function, *args, abandon_on_cancel=True)
+
+
+async def _in_thread(function: Callable[..., T], *args: Any) -> T:
+    """For what may hang, a pipe or an object of the user's: costs 0.1 ms more, and the program can end without it."""
+    from anyio.to_thread import current_default_thread_limiter
+
+    # As many as anyio would start; one that hangs is not counted once its call is over.
+    limiter, borrower = current_default_thread_limiter(), object()
+    await limiter.acquire_on_behalf_of(borrower)
+    try:
+        return await in_daemon_thread(function, *args)
+    finally:
+        limiter.release_on_behalf_of(borrower)

@@ -1,11 +1,12 @@
 """Calls to endpoints that the SDK has no method for, with everything that it does for those it knows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, Unpack, get_args, overload
 
 from moonshot_async.accumulate import ChatAccumulator
 from moonshot_async.clocks import Timeout
 from moonshot_async.pipeline import Pipeline
+from moonshot_async.redaction import forget_locals
 from moonshot_async.resources.call import CallOptions, check_options, checked_method, checked_path
 from moonshot_async.streaming import Progress, Stream
 from moonshot_async.types.casting import decoder_of, is_response_type
@@ -49,6 +50,9 @@ class BodyParams(TypedDict, total=False):
 
 
 _NO_OPTIONS: Final = RequestOptions()
+# What is to be sent, in its three forms: body, content, files.
+_Given: TypeAlias = tuple[object, bytes | None, Files | None]
+_NOTHING: Final[_Given] = None, None, None
 
 
 class Verbs:
@@ -91,7 +95,14 @@ class Verbs:
         """
         check_options(options, call="request")
         pipeline = self._pipeline
-        request = pipeline.request(checked_method(method), checked_path(path), _content(body), **options)
+        try:
+            request = pipeline.request(checked_method(method), checked_path(path), _content(body), **options)
+        except Exception as error:
+            forget_locals(error)
+            raise
+        finally:
+            # What is sent is no local of a frame that waits: error trackers record those.
+            del body
         if not is_response_type(response_type):
             return await pipeline.fetch(request, decoder_of(response_type))
         response = await pipeline.open(request)
@@ -142,7 +153,9 @@ class Verbs:
             ConfigurationError: the path leads elsewhere.
             APIError: in all its kinds.
         """
-        return await self._send("GET", path, None, cast_to, options, stream, stream_cls)
+        sending = self._send("GET", path, _NOTHING, cast_to, options, stream, stream_cls)
+        del options
+        return await sending
 
     @overload
     async def post(
@@ -179,7 +192,10 @@ class Verbs:
             content: bytes, sent as they are.
             files: one file, in the field "file", in any form that `client.files.create` takes: streamed as there.
         """
-        return await self._send("POST", path, _body(body, content, files), cast_to, options, stream, stream_cls)
+        sending = self._send("POST", path, (body, content, files), cast_to, options, stream, stream_cls)
+        # What is sent is no local of a frame that waits: error trackers record those.
+        del body, content, files, options
+        return await sending
 
     async def put(
         self,
@@ -192,7 +208,9 @@ class Verbs:
         options: RequestOptions = _NO_OPTIONS,
     ) -> T:
         """`request` with PUT; see `post`."""
-        answer: T = await self._send("PUT", path, _body(body, content, files), cast_to, options)
+        sending = self._send("PUT", path, (body, content, files), cast_to, options)
+        del body, content, files, options
+        answer: T = await sending
         return answer
 
     async def patch(
@@ -206,7 +224,9 @@ class Verbs:
         options: RequestOptions = _NO_OPTIONS,
     ) -> T:
         """`request` with PATCH; see `post`."""
-        answer: T = await self._send("PATCH", path, _body(body, content, files), cast_to, options)
+        sending = self._send("PATCH", path, (body, content, files), cast_to, options)
+        del body, content, files, options
+        answer: T = await sending
         return answer
 
     async def delete(
@@ -219,37 +239,59 @@ class Verbs:
         options: RequestOptions = _NO_OPTIONS,
     ) -> T:
         """`request` with DELETE; see `post`."""
-        answer: T = await self._send("DELETE", path, _body(body, content, None), cast_to, options)
+        sending = self._send("DELETE", path, (body, content, None), cast_to, options)
+        del body, content, options
+        answer: T = await sending
         return answer
 
     async def _send(
         self,
         method: str,
         path: str,
-        body: object,
+        given: _Given,
         cast_to: Any,
         options: RequestOptions,
         stream: bool = False,
         stream_cls: Any = None,
     ) -> Any:
+        try:
+            sending = self._sending(method, path, _body(*given), cast_to, options, stream, stream_cls)
+        except Exception as error:
+            forget_locals(error)
+            raise
+        finally:
+            del given, options
+        return await sending
+
+    def _sending(
+        self,
+        method: str,
+        path: str,
+        body: object,
+        cast_to: Any,
+        options: RequestOptions,
+        stream: bool,
+        stream_cls: Any,
+    ) -> Awaitable[Any]:
         call, extra_json = _call_options(options)
         if isinstance(body, _Form):
-            return await self._send_form(method, path, body.with_fields(extra_json), cast_to, call)
+            return self._send_form(method, path, body.with_fields(extra_json), cast_to, call)
         if extra_json:
             body = {**_mapping(body), **extra_json}
         if not stream:
-            return await self.request(method, path, response_type=cast_to, body=body, **call)
+            return self.request(method, path, response_type=cast_to, body=body, **call)
         request = self._pipeline.request(
             checked_method(method), checked_path(path), _content(body), stream=True, **call
         )
         items = get_args(stream_cls)[0] if get_args(stream_cls) else cast_to
-        return await self._pipeline.stream(request, decoder_of(items), _progress(items))
+        return self._pipeline.stream(request, decoder_of(items), _progress(items))
 
     async def _send_form(self, method: str, path: str, form: "_Form", cast_to: Any, call: CallOptions) -> Any:
         # Files are uploaded by few programs, and mostly by `client.files`.
         from moonshot_async.resources.uploads import FilePart, prepared
 
         request = self._pipeline.request(checked_method(method), checked_path(path), **call)
+        del call
         upload = await prepared(FilePart(form.file, ""), form.fields, progress=None, check=False)
         try:
             headers = request.headers.merged({"Content-Type": upload.content_type})

@@ -18,7 +18,9 @@ from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Protocol, TypeAlias, TypeVar
 
-from moonshot_async.errors import ConfigurationError
+from moonshot_async.clocks import CONTEXT_DEADLINE, until
+from moonshot_async.errors import APITimeoutError, ConfigurationError
+from moonshot_async.threads import in_daemon_thread
 from moonshot_async.toolkit.media_types import IMAGE_TYPES, VIDEO_TYPES, media_type_of
 from moonshot_async.types.chat_params import ImagePart, TextPart, VideoPart
 
@@ -236,7 +238,9 @@ def _article(kind: Kind) -> str:
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
-    # anyio is imported late: programs without images need none of it.
-    from anyio import to_thread
-
-    return await to_thread.run_sync(work)
+    # A path may be that of a pipe.
+    return await until(
+        CONTEXT_DEADLINE.get(),
+        in_daemon_thread(work),
+        lambda: APITimeoutError(message="The deadline ran out while the file was read.", clock="deadline"),
+    )

@@ -47,6 +47,11 @@ def closed_error(request: Request) -> ClientClosedError:
     return ClientClosedError(message="The client was closed.", request=request)
 
 
+def cut_error() -> ClientClosedError:
+    """The error of a body that was being read when the transport was closed."""
+    return ClientClosedError(message="The answer broke off: the client was closed.")
+
+
 def interrupted_error(reason: str) -> StreamInterruptedError:
     """The error of a body that broke off."""
     return StreamInterruptedError(message=f"The answer broke off: {reason}.")

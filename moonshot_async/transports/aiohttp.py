@@ -7,21 +7,27 @@ See: https://docs.aiohttp.org/en/stable/client_reference.html
 """
 
 import asyncio
+import os
 import ssl
 import time
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from moonshot_async.bounds import DEFAULT_BOUNDS, Bounds
+from aiohttp.hdrs import CONTENT_ENCODING
+
+from moonshot_async.bounds import DEFAULT_BOUNDS, Bounds, checked_bounds
 from moonshot_async.clocks import timeout_error
 from moonshot_async.errors import ConfigurationError
 from moonshot_async.transports import Transport, closed_error
-from moonshot_async.transports.aiohttp_body import ArrivingBody, SentBody, call_in, sent_body
+from moonshot_async.transports.aiohttp_body import ArrivingBody, SentBody, sent_body
 from moonshot_async.transports.aiohttp_errors import connection_error
 from moonshot_async.transports.aiohttp_loops import LoopState
 from moonshot_async.transports.heads import HeadWait
-from moonshot_async.wire import Request, Response
+from moonshot_async.transports.inflate import inflated
+from moonshot_async.transports.other_loops import call_in
+from moonshot_async.transports.tls import trusting
+from moonshot_async.wire import ByteStream, Request, Response
 
 
 class AiohttpTransport:
@@ -34,12 +40,17 @@ class AiohttpTransport:
         max_connections: connections open at once, over all hosts; further calls wait (the `pool` clock).
         max_connections_per_host: the same for each host; 0 for no bound of its own.
         keepalive_timeout: seconds that an idle connection is kept.
-        ssl_context: instead of the default one, which verifies certificates and takes TLS 1.2 or newer.
+        ssl_context: instead of the default one, which verifies certificates and takes TLS 1.2 or newer, whatever the
+            environment says. (`SSL_CERT_FILE` and `SSL_CERT_DIR` name other authorities to trust, as everywhere.)
+        ca_file: a PEM file with the authorities to trust, instead of those of the system; read here.
         proxy: URL of an HTTP proxy for every request.
         proxy_headers: sent to the proxy only.
         trust_env: take the proxy from the environment (`HTTPS_PROXY`, `NO_PROXY`, …), read once, here.
         read_buffer_bytes: how much of a body is buffered before the server has to wait.
         bounds: how much a server may send; a client that makes its own transport gives it its `bounds`.
+
+    Attributes:
+        unused: whether no client has it yet: the one that gets it first warns if its base URL is plain http.
 
     Raises:
         ConfigurationError: an option cannot work.
@@ -52,30 +63,39 @@ class AiohttpTransport:
         max_connections_per_host: int = 0,
         keepalive_timeout: float = 15.0,
         ssl_context: ssl.SSLContext | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
         proxy: str | None = None,
         proxy_headers: dict[str, str] | None = None,
         trust_env: bool = False,
         read_buffer_bytes: int = 64 * 1024,
         bounds: Bounds = DEFAULT_BOUNDS,
     ) -> None:
+        self._proxy, self._proxy_headers = proxy, proxy_headers
+        # There may be a password in them, and error trackers record the locals of frames.
+        del proxy, proxy_headers
         if max_connections < 0 or max_connections_per_host < 0:
             raise ConfigurationError("max_connections and max_connections_per_host must be 0 (no bound) or more")
         if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
             raise ConfigurationError("ssl_context must be an ssl.SSLContext")
-        if proxy is not None and urlsplit(proxy).scheme not in ("http", "https"):
+        if self._proxy is not None and urlsplit(self._proxy).scheme not in ("http", "https"):
             raise ConfigurationError("proxy must be an http:// or https:// URL")
         self._options: dict[str, Any] = {
             "limit": max_connections,
             "limit_per_host": max_connections_per_host,
             "keepalive_timeout": keepalive_timeout,
         }
+        if ca_file is not None:
+            if ssl_context is not None:
+                raise ConfigurationError(
+                    "ssl_context and ca_file exclude each other: load the file into the context"
+                )
+            ssl_context = trusting(ca_file)
         if ssl_context is not None:
             self._options["ssl"] = ssl_context
-        self._proxy = proxy
-        self._proxy_headers = proxy_headers
         self._env_proxies = getproxies() if trust_env else {}
         self._read_buffer_bytes = read_buffer_bytes
-        self._bounds = bounds
+        self._bounds = checked_bounds(bounds)
+        self.unused = True
         self._loops: dict[int, LoopState] = {}
         self._closed = False
 
@@ -85,14 +105,14 @@ class AiohttpTransport:
         if state is None or state.loop is not loop:
             if self._closed:
                 raise closed_error(request)
-            state = self._open(loop)
+            state = self._open(request, loop)
         if request.deadline is not None and request.deadline <= time.monotonic():
             raise timeout_error(request, "total", " before the request was sent")
         task = asyncio.current_task()
         assert task is not None, "a coroutine runs in a task"
         wait = HeadWait(request, task, state.watch)
         body = sent_body(request, wait)
-        problem: Exception
+        problem: BaseException
         state.heads[task] = wait
         state.watch.add(wait)
         try:
@@ -100,21 +120,27 @@ class AiohttpTransport:
                 request.method,
                 request.url,
                 headers=request.headers.multi_items(),
-                data=body,
+                data=request.body or None if body is None else body,
                 allow_redirects=False,
                 proxy=self._proxy or (self._env_proxies and self._env_proxy(request.url)) or None,
                 proxy_headers=self._proxy_headers,
             )
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if not wait.stopped or task.uncancel() > wait.cancelling:
-                raise
+                # Without the frames of aiohttp: they hold the key and the prompt, and a timeout of the caller's own
+                # has this as its cause.
+                raise error.with_traceback(None)  # noqa: B904  # what it came of stays
             problem = wait.problem()
         except Exception as error:  # noqa: BLE001  # whatever aiohttp raises is told in our words
-            problem = wait.problem() if wait.withdrawn() else _failure(body) or connection_error(error, request)
+            problem = wait.problem() if wait.withdrawn() else _failure(body) or connection_error(error, wait)
         else:
             if not wait.withdrawn():
                 wait.refused = raw.status >= 300
-                return Response(raw.status, raw.headers, ArrivingBody(raw, state), request=request)
+                arriving: ByteStream = ArrivingBody(raw, state)
+                if CONTENT_ENCODING in raw.headers:
+                    coding = ",".join(raw.headers.getall(CONTENT_ENCODING))
+                    arriving = inflated(arriving, coding, self._bounds)
+                return Response(raw.status, raw.headers, arriving, request=request)
             # Tested, but Python 3.11 does not trace a frame that goes on after a cancellation was swallowed below it.
             raw.close()  # pragma: no cover
             problem = wait.problem()  # pragma: no cover
@@ -133,18 +159,28 @@ class AiohttpTransport:
         self._closed = True
         states, self._loops = list(self._loops.values()), {}
         running = asyncio.get_running_loop()
+        own = [state for state in states if state.loop is running]
+        # The others first: waiting for the own one can be cancelled.
         for state in states:
-            if state.loop is running:
-                await state.aclose()
-            elif not (state.loop.is_running() and call_in(state.loop, state.abandon)):
+            loop = state.loop
+            if loop is not None and loop is not running and loop.is_running():
+                call_in(loop, state.abandon)
+            elif loop is not running:
                 state.abandon()
+        for state in own:
+            await state.aclose()
 
-    def _open(self, loop: asyncio.AbstractEventLoop) -> "LoopState":
+    def _open(self, request: Request, loop: asyncio.AbstractEventLoop) -> LoopState:
         for key, state in list(self._loops.items()):
-            if state.loop.is_closed():
+            if state.loop is None or state.loop.is_closed():
                 state.abandon()
                 self._loops.pop(key, None)
-        state = self._loops[id(loop)] = LoopState(loop, self._options, self._read_buffer_bytes)
+        state = self._loops[id(loop)] = LoopState(loop, self._options, self._read_buffer_bytes, self._bounds)
+        if self._closed:
+            # In this moment, by another thread.
+            self._loops.pop(id(loop), None)
+            state.abandon()
+            raise closed_error(request)
         return state
 
     def _env_proxy(self, url: str) -> str | None:
@@ -154,7 +190,7 @@ class AiohttpTransport:
         return self._env_proxies.get(parts.scheme) or self._env_proxies.get("all")
 
 
-def _failure(body: Any) -> Exception | None:
+def _failure(body: Any) -> BaseException | None:
     """What the pieces of a body raised, if that is why it was not sent."""
     if not isinstance(body, SentBody):
         return None

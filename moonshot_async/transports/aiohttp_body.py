@@ -2,18 +2,20 @@
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Callable
+import functools
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 from aiohttp.payload import Payload
 
-from moonshot_async.errors import APIError
-from moonshot_async.transports import interrupted_error
+from moonshot_async.errors import APIError, ConfigurationError, ResponseTooLargeError
+from moonshot_async.transports import cut_error, interrupted_error
 from moonshot_async.transports.aiohttp_connector import readable
 from moonshot_async.transports.aiohttp_errors import describe
 from moonshot_async.transports.heads import HeadWait
+from moonshot_async.transports.other_loops import call_in
 from moonshot_async.wire import Request, Upload, counted
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 # Larger bodies are written piece by piece, under the write clock.
 _LARGE_BODY: Final = 64 * 1024
+_ELSEWHERE: Final = (
+    "This answer belongs to another event loop or process: read it where it was asked for, or ask for it again here."
+)
 
 
 class SentBody(Payload):
@@ -37,7 +42,7 @@ class SentBody(Payload):
         super().__init__(body)
         self._size = body.length
         self._wait = wait
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         raise NotImplementedError  # pragma: no cover - aiohttp wants it to be there, for others to call
@@ -64,6 +69,12 @@ class SentBody(Payload):
     async def _next(self, pieces: AsyncIterator[bytes]) -> bytes | None:
         try:
             return await anext(pieces, None)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            # Raised by the pieces themselves: nobody has cancelled this.
+            if task is not None and not task.cancelling():
+                self.failure = error
+            raise
         except Exception as error:
             self.failure = error
             raise
@@ -99,13 +110,13 @@ class _Memory:
             yield view[start : start + _LARGE_BODY]  # type: ignore[misc]  # a view, to copy nothing
 
 
-def sent_body(request: Request, wait: HeadWait) -> Any:
-    """The body of a request as aiohttp takes it."""
+def sent_body(request: Request, wait: HeadWait) -> SentBody | None:
+    """The body of a request that is written piece by piece; None for a small one, which is sent as it is."""
     body = request.body
     if not isinstance(body, bytes):
         return SentBody(body, wait)
     if len(body) <= _LARGE_BODY:
-        return body or None
+        return None
     return SentBody(_Memory(body), wait)
 
 
@@ -125,6 +136,8 @@ class ArrivingBody:
         self.deadline: float | None = None
 
     async def read(self, deadline: float | None = None) -> bytes:
+        if asyncio._get_running_loop() is not self._state.loop:
+            raise ConfigurationError(_ELSEWHERE)
         if self._ended is not None:
             raise copy.copy(self._ended)
         content = self._content
@@ -141,24 +154,26 @@ class ArrivingBody:
                 self._watch.remove(self)
         except _ExpiredError:
             self._ended = TimeoutError()
+        except ResponseTooLargeError as error:
+            self._ended = copy.copy(error)
         except _ClosedError:
-            self._ended = interrupted_error("the client was closed")
+            self._ended = cut_error()
         except Exception as error:  # noqa: BLE001  # whatever aiohttp raises is told in our words
-            self._ended = interrupted_error("the client was closed" if self._watch.closed else describe(error))
+            self._ended = cut_error() if self._watch.closed else interrupted_error(describe(error))
         # What arrived before a fault is still good. aiohttp: read_nowait() would raise instead.
         if rest := content._read_nowait(-1):
             return rest
         raise copy.copy(self._ended)
 
     def close(self) -> None:
-        loop = self._watch.loop
-        if asyncio._get_running_loop() is loop:
+        loop = self._state.loop
+        if loop is None:
+            _forget(self._raw)
+        elif asyncio._get_running_loop() is loop:
             self._raw.close()
-        # Dropped in another thread, by the garbage collector for instance.
-        elif not call_in(loop, self._raw.close) and (connection := self._raw.connection):
-            # Its loop has ended, and its connections with it. aiohttp would complain of what nobody closed.
-            self._raw.close()
-            connection.close()
+        else:
+            # Dropped in another thread, by the garbage collector for instance.
+            call_in(loop, functools.partial(_close, self._raw))
 
     def expire(self) -> None:
         # A loop that was held up sees bytes and timer in the same turn. The bytes win, unless they did so before and
@@ -172,18 +187,23 @@ class ArrivingBody:
         self._content.set_exception(_ClosedError())
 
 
+def _close(raw: aiohttp.ClientResponse) -> None:
+    if raw._loop.is_closed():
+        _forget(raw)
+    else:
+        raw.close()
+
+
+def _forget(raw: aiohttp.ClientResponse) -> None:
+    """Keep aiohttp from complaining of what nobody closed: its loop has ended, or is that of the parent process."""
+    if connection := raw.connection:
+        connection.close()
+    raw._closed = True
+
+
 class _ExpiredError(Exception):
     """Put into a body's reader when its deadline has passed."""
 
 
 class _ClosedError(Exception):
     """Put into a body's reader when the transport is closed under it."""
-
-
-def call_in(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> bool:
-    """Have a loop of another thread call something soon; whether it will, since it may have been closed."""
-    try:
-        loop.call_soon_threadsafe(callback)
-    except RuntimeError:
-        return False
-    return True

@@ -1,16 +1,22 @@
 """The exceptions of aiohttp in our words, without what they hold: the headers of the request, and so the key."""
 
+import copy
 import os
 
 import aiohttp
 
-from moonshot_async.errors import APIConnectionError
-from moonshot_async.wire import Request
+from moonshot_async.errors import APIConnectionError, APIError, ResponseTooLargeError
+from moonshot_async.transports.heads import HeadWait
 
 
-def connection_error(error: Exception, request: Request) -> APIConnectionError:
+def connection_error(error: Exception, wait: HeadWait) -> APIError:
     """The error of a call that got no answer; what an operating system said is kept as its cause."""
-    result = APIConnectionError(message=f"Connection error: {describe(error)}.", request=request)
+    if isinstance(error, ResponseTooLargeError):
+        too_large = copy.copy(error)
+        too_large.request = wait.request.redacted()
+        return too_large
+    result = APIConnectionError(message=f"Connection error: {describe(error)}.", request=wait.request)
+    result.reused = wait.reused
     cause = getattr(error, "os_error", error)
     if isinstance(cause, OSError) and cause.errno is not None:
         result.__cause__ = OSError(cause.errno, _reason(cause))
@@ -29,7 +35,8 @@ def describe(error: Exception) -> str:
         case aiohttp.ClientConnectorDNSError():
             return f"the name {error.host} was not found"
         case aiohttp.ClientConnectorError():
-            return f"no connection to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+            reason = error.os_error.strerror or str(error.os_error) or type(error.os_error).__name__
+            return f"no connection to {error.host}:{error.port}: {reason}"
         case aiohttp.ServerDisconnectedError():
             return "the server closed the connection without an answer"
         case aiohttp.ClientPayloadError():

@@ -1,14 +1,20 @@
 """What belongs to one event loop: a session with its connections, and the timer of its deadlines."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import functools
+import socket
+import weakref
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
 import aiohttp
 
-from moonshot_async.transports.aiohttp_body import call_in
+from moonshot_async.bounds import Bounds
 from moonshot_async.transports.aiohttp_connector import Connector
+from moonshot_async.transports.forks import after_fork, lead_nowhere
 from moonshot_async.transports.heads import HeadWait
+from moonshot_async.transports.other_loops import call_in
 from moonshot_async.transports.watch import Watch
 
 # aiohttp's own clocks are off: they cost up to 37 µs a call, and round what is longer than 5 s.
@@ -16,14 +22,24 @@ _NO_CLOCKS: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect
 
 
 class LoopState:
-    """What belongs to one event loop."""
+    """What belongs to one event loop.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, options: dict[str, Any], read_buffer_bytes: int) -> None:
-        self.loop = loop
+    Attributes:
+        loop: the event loop; None in a child that was forked since, where all of this is the parent's.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, options: dict[str, Any], read_buffer_bytes: int, bounds: Bounds
+    ) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = loop
         self.watch = Watch(loop)
         self.heads: dict[asyncio.Task[Any], HeadWait] = {}
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._connector = Connector(
+            self.heads, {**options, "socket_factory": functools.partial(_socket, self._sockets)}, bounds
+        )
         self.session = aiohttp.ClientSession(
-            connector=Connector(self.heads, options),
+            connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(loop=loop),
             timeout=_NO_CLOCKS,
             read_bufsize=read_buffer_bytes,
@@ -32,41 +48,67 @@ class LoopState:
         )
         # aiohttp: it would send a GET again on its own; how often something is sent is for the retry middleware to say.
         self.session._retry_connection = False
-        # `asyncio.run` finishes open generators before it closes its loop; a dropped one is finished by the loop.
+        # `asyncio.run` finishes open generators before it closes its loop.
         self._end = _closing(self.session, self.watch)
-        try:
-            self._end.__anext__().send(None)
-        except StopIteration:
-            pass
+        _step(self._end.__anext__())
+        after_fork(self)
 
     async def aclose(self) -> None:
         """Close everything, in this loop."""
         await self._end.aclose()
 
+    def abandon(self) -> None:
+        """End what runs, and close what can be closed without waiting: in the loop, or while it does not run."""
+        loop = self.loop
+        if loop is None:
+            return
+        # Another thread may close its loop at any moment.
+        with suppress(RuntimeError):
+            if not loop.is_closed():
+                self.watch.close()
+        self._detach()
+        self._connector.let_go()
+
+    def disown(self) -> None:
+        """Leave everything to the parent, in a child that was just forked."""
+        self.loop = None
+        lead_nowhere(self._sockets)
+        # aiohttp: nothing of it is closed, nor complained of.
+        self._connector._closed = True
+
     def __del__(self) -> None:
         # Dropped without being closed, by the last client or stream that used it.
-        connector = self.session.connector
-        if asyncio._get_running_loop() is not self.loop and call_in(self.loop, lambda: _cut(connector)):
-            self.session.detach()
+        loop = self.loop
+        self._detach()
+        if loop is None or asyncio._get_running_loop() is loop:
+            self._connector.let_go()
         else:
-            self.abandon()
+            call_in(loop, self._connector.let_go)
 
-    def abandon(self) -> None:
-        """Close what can be closed without waiting, of a loop that is not the running one or is closed."""
-        if not self.loop.is_closed():
-            self.watch.close()
-        _cut(self.session.connector)
+    def _detach(self) -> None:
+        """Finish what would be finished by the loop later, when that may be closed."""
         self.session.detach()
+        _step(self._end.aclose())
 
 
-def _cut(connector: aiohttp.BaseConnector | None) -> None:
-    if connector is not None:
-        connector._close()  # aiohttp: the part of close() that does not wait
+def _socket(opened: "weakref.WeakSet[socket.socket]", address: tuple[Any, ...]) -> socket.socket:
+    family, kind, protocol, *_ = address
+    result = socket.socket(family, kind, protocol)
+    opened.add(result)
+    return result
+
+
+def _step(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run what does not wait."""
+    # It is finished already, or its loop is doing so just now.
+    with suppress(StopIteration, RuntimeError):
+        coroutine.send(None)
 
 
 async def _closing(session: aiohttp.ClientSession, watch: Watch) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
-        watch.close()
-        await session.close()
+        if not session.closed:
+            watch.close()
+            await session.close()

@@ -1,7 +1,7 @@
 """A call that waits for the head of its answer, while its connection is made and its request is sent."""
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from moonshot_async.clocks import deadline_of, timeout_error
 from moonshot_async.errors import APIError, Clock
@@ -9,16 +9,38 @@ from moonshot_async.transports import SENDING, WAITING, closed_error
 from moonshot_async.transports.watch import Watch
 from moonshot_async.wire import Request
 
+# What a call does while a clock of its own runs.
+_WHERE: Final[dict[Clock, str]] = {
+    "pool": " while it waited for a free connection",
+    "connect": " while it was connecting",
+    "write": SENDING,
+    "read": WAITING,
+}
+
 
 class HeadWait:
     """Stopped by cancelling its task, as `asyncio.timeout` does.
 
     Attributes:
+        phase: the clock of what the call does at the moment; `clock` is the one that ends it, `total` perhaps.
         stopped: whether the task was cancelled from here.
         refused: whether a status came that is no good: what is left of the request need not be sent.
+        reused: whether its connection had been kept from an earlier call.
     """
 
-    __slots__ = ("cancelling", "clock", "closed", "deadline", "refused", "request", "stopped", "task", "watch")
+    __slots__ = (
+        "cancelling",
+        "clock",
+        "closed",
+        "deadline",
+        "phase",
+        "refused",
+        "request",
+        "reused",
+        "stopped",
+        "task",
+        "watch",
+    )
 
     def __init__(self, request: Request, task: "asyncio.Task[Any]", watch: Watch) -> None:
         self.request = request
@@ -28,17 +50,15 @@ class HeadWait:
         self.stopped = False
         self.closed = False
         self.refused = False
-        self.deadline: float | None = None
-        self.clock: Clock = "read"
-        self._set("read")
+        self.reused = False
+        self.phase: Clock = "read"
+        self.deadline, self.clock = deadline_of(request, "read")
 
     def start(self, clock: Clock) -> None:
         """Another clock runs now, or the same one anew; the deadline of the call stays."""
-        self._set(clock)
-        self.watch.moved(self)
-
-    def _set(self, clock: Clock) -> None:
+        self.phase = clock
         self.deadline, self.clock = deadline_of(self.request, clock)
+        self.watch.moved(self)
 
     def expire(self) -> None:
         self.stopped = True
@@ -58,4 +78,4 @@ class HeadWait:
         """Why the call was stopped."""
         if self.closed:
             return closed_error(self.request)
-        return timeout_error(self.request, self.clock, SENDING if self.clock == "write" else WAITING)
+        return timeout_error(self.request, self.clock, _WHERE[self.phase])

@@ -5,17 +5,20 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from moonshot_async.clocks import deadline_of, timeout_error
 from moonshot_async.errors import APIConnectionError, APIError, Clock
-from moonshot_async.transports import SENDING, WAITING, Transport, closed_error, interrupted_error
+from moonshot_async.transports import SENDING, WAITING, Transport, closed_error, cut_error, interrupted_error
 from moonshot_async.wire import ByteStream, PieceStream, Request, Response, Upload, counted
 
 if TYPE_CHECKING:
     from anyio import CancelScope
 
 T = TypeVar("T")
+
+# How much later than its deadline a body is stopped that does not keep to it, in seconds.
+_GRACE: Final = 0.05
 
 
 class MemoryTransport:
@@ -139,13 +142,14 @@ class _Body:
             if isinstance(self._body, PieceStream):
                 data = await self._body.read(deadline)
             elif not self._waits.closed:
-                data = await self._waits.until(None, self._body.read(deadline))
+                late = None if deadline is None else deadline + _GRACE
+                data = await self._waits.until(late, self._body.read(deadline))
         except TimeoutError:
             self._ended = TimeoutError()
         except OSError as error:
             self._ended = interrupted_error(str(error) or type(error).__name__)
         if self._waits.closed:
-            self._ended = interrupted_error("the client was closed")
+            self._ended = cut_error()
         elif self._missing is not None and self._ended is None:
             self._missing -= len(data)
             if not data and self._missing > 0:

@@ -12,6 +12,8 @@ from typing import Final, Protocol
 _TICK: Final = 0.005
 # Seldom where there are many: looking at one costs 0.1 µs, which is a twentieth of this.
 _TICK_PER_WAIT: Final = 2e-6
+# No timer is set to later than this, in seconds: an event loop need not know of longer ones, let alone endless ones.
+_LONGEST: Final = 86400.0
 
 
 class Wait(Protocol):
@@ -74,7 +76,7 @@ class Watch:
         if self._timer is not None:
             self._timer.cancel()
         self._due = due
-        self._timer = self.loop.call_later(max(0.0, due - time.monotonic()), self._tick)
+        self._timer = self.loop.call_later(min(_LONGEST, max(0.0, due - time.monotonic())), self._tick)
 
     def _tick(self) -> None:
         now = time.monotonic()

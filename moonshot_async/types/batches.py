@@ -8,6 +8,7 @@ from typing import Any, Final, Required, TypedDict
 
 import msgspec
 
+from moonshot_async.headers import Unshown
 from moonshot_async.types.encoding import NotGiven
 from moonshot_async.types.model import Answer, Model, ModelDecoder, sent_null
 from moonshot_async.types.pages import CursorPage
@@ -107,7 +108,7 @@ class BatchCreateParams(TypedDict, total=False):
     metadata: Mapping[str, str] | NotGiven | None
 
 
-class BatchCreateRequest(msgspec.Struct, kw_only=True, gc=False):
+class BatchCreateRequest(Unshown, msgspec.Struct, kw_only=True, gc=False):
     """The body of `batches.create`."""
 
     input_file_id: Any

@@ -38,6 +38,9 @@ def is_response_type(cls: Any) -> bool:
 class _Whole:
     """The body as it came."""
 
+    # It need not be JSON.
+    takes_anything = True
+
     def __init__(self, cls: type) -> None:
         self.cls: Any = cls
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Required, TypeAlias, TypedDict
 
 import msgspec
 
+from moonshot_async.headers import Unshown
 from moonshot_async.types.chat import ChatCompletionMessage
 from moonshot_async.types.encoding import NotGiven
 
@@ -258,7 +259,7 @@ class CompletionParams(UnformattedParams, total=False):
     response_format: ResponseFormat | NotGiven
 
 
-class CompletionRequest(msgspec.Struct, kw_only=True, gc=False):
+class CompletionRequest(Unshown, msgspec.Struct, kw_only=True, gc=False):
     """The body of a chat completion. Its fields are the keywords of `CompletionParams`, and `stream`."""
 
     model: Any

@@ -100,10 +100,10 @@ class _FileDecoder(ModelDecoder[FileObject]):
         try:
             return super().__call__(data)
         except APIResponseValidationError:
-            tree = _classic(data)
-            if tree is None:
-                raise
-        return super().__call__(msgspec.json.encode(tree))
+            pass
+        # Out here, so that an error which holds what came is not the context of the one that is raised.
+        tree = _classic(data)
+        return super().__call__(data if tree is None else msgspec.json.encode(tree))
 
 
 def _classic(data: bytes) -> dict[str, Any] | None:

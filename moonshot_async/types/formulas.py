@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from moonshot_async.errors import APIError, APIResponseValidationError
+from moonshot_async.headers import Unshown
 from moonshot_async.types.model import Answer, Decode, Model, ModelDecoder, parse, shallow
 from moonshot_async.types.pages import Page
 
@@ -39,7 +40,7 @@ class FormulaTools(Answer, kw_only=True):
         return len(self.tools)
 
 
-class FiberRequest(msgspec.Struct, kw_only=True):
+class FiberRequest(Unshown, msgspec.Struct, kw_only=True):
     """The body of an execution."""
 
     name: Any

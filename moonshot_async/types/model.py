@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVa
 import msgspec
 
 from moonshot_async.errors import APIResponseValidationError
+from moonshot_async.types.json_text import check_depth as check_depth
 from moonshot_async.types.json_text import error_event as error_event
 from moonshot_async.types.json_text import excerpt as excerpt
 from moonshot_async.types.json_text import parse as parse

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import msgspec
 
+from moonshot_async.headers import Unshown
 from moonshot_async.types.envelope import Envelope, check_envelope
 from moonshot_async.types.model import Answer, Decode, ModelDecoder
 
 
-class TokenCountRequest(msgspec.Struct, kw_only=True):
+class TokenCountRequest(Unshown, msgspec.Struct, kw_only=True):
     """The body of an estimate."""
 
     model: Any

@@ -9,6 +9,7 @@ from typing import Any, Final, TypedDict
 
 import msgspec
 
+from moonshot_async.headers import Unshown
 from moonshot_async.types.model import Answer, Model, ModelDecoder
 
 
@@ -19,7 +20,7 @@ class TimeWindow(TypedDict, total=False):
     end: str | date
 
 
-class SearchRequest(msgspec.Struct, kw_only=True):
+class SearchRequest(Unshown, msgspec.Struct, kw_only=True):
     """The body of a search; `sites` and `time_window` are for `search_pro`."""
 
     text_query: Any
@@ -30,7 +31,7 @@ class SearchRequest(msgspec.Struct, kw_only=True):
     time_window: Any = msgspec.UNSET
 
 
-class FetchRequest(msgspec.Struct, kw_only=True):
+class FetchRequest(Unshown, msgspec.Struct, kw_only=True):
     """The body of a fetch."""
 
     url: Any

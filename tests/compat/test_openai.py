@@ -13,7 +13,7 @@ from moonshot_async import AsyncMoonshot, ConfigurationError, MemoryTransport, M
 from moonshot_async.compat import openai
 from moonshot_async.types.chat import ChatCompletion, Usage
 
-KEY = "sk-test"
+KEY = "sk-canary-01"
 ERRORS = [
     "APIConnectionError",
     "APIError",

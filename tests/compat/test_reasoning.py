@@ -15,7 +15,7 @@ from moonshot_async.fake import FakeMoonshot
 from moonshot_async.types import chat
 from moonshot_async.types.chat import ChatCompletionChunk
 
-ASK = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Why?"}]}
+ASK = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Canary prompt: why?"}]}
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def fake() -> FakeMoonshot:
 
 @pytest_asyncio.fixture
 async def client(fake: FakeMoonshot) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(api_key="sk-test", transport=MemoryTransport(fake)) as client:
+    async with AsyncOpenAI(api_key="sk-canary-01", transport=MemoryTransport(fake)) as client:
         yield client
 
 
@@ -62,7 +62,7 @@ async def test_an_answer_that_says_how_it_ended_is_whole_without_a_last_word() -
         chunk = '{"id":"a","choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}'
         return Response(200, {"Content-Type": "text/event-stream"}, f"data: {chunk}\n\n")
 
-    async with AsyncOpenAI(api_key="sk-test", transport=MemoryTransport(terse)) as client:
+    async with AsyncOpenAI(api_key="sk-canary-01", transport=MemoryTransport(terse)) as client:
         stream = await client.chat.completions.create(**ASK, stream=True)  # type: ignore[call-overload]
 
         assert [chunk.choices[0].delta.content async for chunk in stream] == ["Hi"]

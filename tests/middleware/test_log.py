@@ -12,9 +12,9 @@ from moonshot_async.errors import APIError
 from moonshot_async.fake import FakeMoonshot
 from moonshot_async.wire import Request, Response
 
-PROMPT = "the prompt nobody may read"
+PROMPT = "Canary prompt nobody may read"
 ASK: dict[str, Any] = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": PROMPT}]}
-KEY = "sk-secret-key"
+KEY = "sk-canary-key"
 
 
 async def no_sleep(seconds: float) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import email.utils
-import json
+import itertools
+import math
+import random
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,69 +27,10 @@ from moonshot_async.errors import (
     RateLimitError,
 )
 from moonshot_async.fake import FakeMoonshot
+from moonshot_async.middleware.retry_budget import RetryBudget
 from moonshot_async.pipeline import compose, exchange
 from moonshot_async.wire import Request, Response
-
-URL = "http://moonshot.test/v1/chat/completions"
-ASK: dict[str, Any] = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Hi"}]}
-RPM = "Your account org request reached organization max RPM: 3, please try again after 7 seconds"
-TPD = "Your account org request reached organization max TPD: 3, please try again after 7 seconds"
-QUOTA = "You exceeded your current token quota, please check your account balance"
-
-
-Outcome = Callable[[], Response]
-
-
-class World:
-    """A server that plays a list of outcomes, and a time that passes only by sleeping."""
-
-    def __init__(self, *outcomes: int | Outcome | Exception, draw: float = 1.0) -> None:
-        self.outcomes = list(outcomes)
-        self.received: list[Request] = []
-        self.slept: list[float] = []
-        self.bounds: list[float] = []
-        # Its own time, but one that nothing which looks at the real clock finds to be over.
-        self.now = time.monotonic() + 1e6
-        self._draw = draw
-
-    async def app(self, request: Request) -> Response:
-        self.received.append(request)
-        self.now += 0.25
-        outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
-        if isinstance(outcome, Exception):
-            raise outcome
-        return Response(outcome) if isinstance(outcome, int) else outcome()
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-
-    def uniform(self, low: float, high: float) -> float:
-        assert low == 0.0
-        self.bounds.append(high)
-        return high * self._draw
-
-    def retry(self, max_retries: int = 2, **options: Any) -> Retry:
-        return Retry(max_retries, sleep=self.sleep, uniform=self.uniform, clock=lambda: self.now, **options)
-
-    async def send(self, max_retries: int = 2, **request: Any) -> Response:
-        handler = compose([self.retry(max_retries)], exchange(MemoryTransport(self.app)))
-        request = {"timeout": Timeout.of(None)} | request
-        return await handler(Request("POST", URL, [("Authorization", "Bearer sk-test")], b"body", **request))
-
-
-def refusal(status: int, headers: dict[str, str] | None = None, **error: str) -> Outcome:
-    return lambda: Response(status, headers or {}, json.dumps({"error": error}))
-
-
-OK = 200
-
-
-async def failure_of(world: World, max_retries: int = 2, **request: Any) -> APIError:
-    with pytest.raises(APIError) as caught:
-        await world.send(max_retries, **request)
-    return caught.value
-
+from tests.middleware.retry_world import ASK, OK, OVERLOADED, QUOTA, RPM, TPD, URL, World, failure_of, refusal
 
 # --- when
 
@@ -113,10 +56,46 @@ async def test_waits_double_up_to_the_maximum() -> None:
     assert world.slept == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
 
 
-async def test_an_overloaded_engine_is_given_twice_the_time() -> None:
-    world = World(refusal(429, type="engine_overloaded_error", message="The engine is currently overloaded"))
-    await failure_of(world, 6)
-    assert world.slept == [1.0, 2.0, 4.0, 8.0, 16.0, 16.0]
+@pytest.mark.parametrize(
+    ("options", "draw", "waits"),
+    [
+        ({}, 1.0, [2.0, 4.0, 8.0, 16.0, 30.0, 30.0]),
+        ({}, 0.0, [1.0, 2.0, 4.0, 8.0, 15.0, 15.0]),
+        ({"initial": 0.1, "maximum": 1.0}, 1.0, [0.4, 0.8, 1.6, 3.2, 4.0, 4.0]),
+        ({"initial": 20.0, "maximum": 60.0}, 1.0, [60.0, 60.0, 60.0, 60.0, 60.0, 60.0]),
+    ],
+)
+async def test_an_overloaded_engine_is_given_more_time(options: Any, draw: float, waits: list[float]) -> None:
+    world = World(OVERLOADED, draw=draw)
+    await failure_of(world, through=world.retry(6, **options))
+    assert world.slept == pytest.approx(waits)
+
+
+async def test_an_overloaded_engine_that_says_when_is_asked_then() -> None:
+    world = World(refusal(429, {"Retry-After": "3"}, type="engine_overloaded_error", message="overloaded"), OK)
+    await world.send()
+    assert world.slept == [4.0]
+
+
+async def test_waits_end_at_the_maximum_however_often_something_is_sent() -> None:
+    world = World(503)
+    await failure_of(world, through=world.retry(1100, budget=RetryBudget.unlimited()))
+    assert world.slept[-1] == 8.0
+    assert len(world.slept) == 1100
+
+
+def test_the_waits_of_many_clients_are_spread_and_grow() -> None:
+    draw = random.Random(7).uniform
+    waits: list[list[float]] = []
+    for _ in range(24):
+        world = World(503)
+        asyncio.run(failure_of(world, through=Retry(5, sleep=world.sleep, uniform=draw)))
+        waits.append(world.slept)
+    steps = list(zip(*waits, strict=True))
+    means = [statistics.mean(step) for step in steps]
+    assert all(statistics.stdev(step) >= 0.12 * mean for step, mean in zip(steps, means, strict=True))
+    assert all(later >= 1.3 * mean for mean, later in itertools.pairwise(means))
+    assert all(max(step) <= 8.0 for step in steps)
 
 
 async def test_the_first_and_the_longest_wait_can_be_chosen() -> None:
@@ -142,7 +121,7 @@ async def test_the_default_draw_spreads_callers_over_the_whole_interval() -> Non
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    retry, world = Retry(1, sleep=sleep), World(503)
+    retry, world = Retry(1, sleep=sleep, budget=RetryBudget.unlimited()), World(503)
     handler = compose([retry], exchange(MemoryTransport(world.app)))
     for _ in range(400):
         with pytest.raises(APIStatusError):
@@ -328,7 +307,7 @@ async def test_concurrent_calls_share_no_state() -> None:
         slept.setdefault(task.get_name().encode(), []).append(seconds)
         await asyncio.sleep(0)
 
-    retry = Retry(5, sleep=sleep, uniform=lambda low, high: high)
+    retry = Retry(5, sleep=sleep, uniform=lambda low, high: high, budget=RetryBudget.unlimited())
     handler = compose([retry], exchange(MemoryTransport(app)))
 
     async def call(failures: int) -> None:
@@ -380,7 +359,7 @@ async def test_a_cancellation_during_a_later_attempt_is_passed_on_and_not_repeat
 async def test_nothing_is_repeated_once_the_head_was_handed_out() -> None:
     fake = FakeMoonshot()
     fake.cut_stream(after_chunks=2)
-    client = AsyncMoonshot(api_key="sk-test", base_url="http://m.test/v1", transport=MemoryTransport(fake))
+    client = AsyncMoonshot(api_key="sk-canary-01", base_url="http://m.test/v1", transport=MemoryTransport(fake))
     with pytest.raises(APIConnectionError):
         async for _ in await client.chat.completions.create(**ASK, stream=True):
             pass
@@ -401,6 +380,66 @@ def test_max_retries_must_not_be_negative() -> None:
         Retry(-1)
 
 
+@pytest.mark.parametrize("name", ["initial", "maximum", "slow_after"])
+@pytest.mark.parametrize("value", [-1, math.nan, True, "1", None])
+def test_seconds_that_cannot_be_meant_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} must be a number of seconds, 0 or more, not "):
+        Retry(**{name: value})
+
+
+def test_a_budget_and_what_is_slow_are_of_their_types() -> None:
+    with pytest.raises(TypeError, match="budget must be a RetryBudget, not float"):
+        Retry(budget=0.2)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="retry_slow must be True or False, not int"):
+        Retry(retry_slow=1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("layer", "call", "sends"), [(2, 0, 1), (0, 2, 3), (2, 5, 6), (2, None, 3), (0, 0, 1)])
+async def test_a_call_says_how_often_it_is_sent_again(layer: int, call: int | None, sends: int) -> None:
+    world = World(503)
+    await failure_of(world, layer, max_retries=call)
+    assert len(world.received) == sends
+
+
+async def test_a_call_of_a_client_says_how_often_it_is_sent_again_and_whether_after_a_long_wait() -> None:
+    world = World(504, takes=60.0)
+    client = world.client(max_retries=4)
+    calls: list[tuple[dict[str, Any], int]] = [
+        ({}, 1),
+        ({"retry_slow": True}, 5),
+        ({"retry_slow": True, "max_retries": 1}, 2),
+        ({"retry_slow": True, "max_retries": 0}, 1),
+    ]
+    for options, sends in calls:
+        before = len(world.received)
+        with pytest.raises(APIStatusError) as caught:
+            await client.chat.completions.create(**ASK, **options)
+        assert len(caught.value.attempts) == len(world.received) - before == sends
+    assert len({request.content for request in world.received}) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "problem", "message"),
+    [
+        ({"max_retries": True}, TypeError, "max_retries must be a whole number, not bool"),
+        ({"max_retries": 1.0}, TypeError, "max_retries must be a whole number, not float"),
+        ({"max_retries": "2"}, TypeError, "max_retries must be a whole number, not str"),
+        ({"max_retries": -1}, ConfigurationError, "max_retries must be 0 or more, not -1"),
+        ({"retry_slow": 1}, TypeError, "retry_slow must be True or False, not int"),
+        ({"retry_slow": "yes"}, TypeError, "retry_slow must be True or False, not str"),
+    ],
+)
+async def test_a_call_that_says_nonsense_is_refused_before_anything_is_sent(
+    options: dict[str, Any], problem: type[Exception], message: str
+) -> None:
+    world = World(OK)
+    client = world.client()
+    for call in (client.chat.completions.create(**ASK, **options), client.models.list(**options)):
+        with pytest.raises(problem, match=message):
+            await call
+    assert world.received == []
+
+
 @pytest.mark.parametrize(("failures", "loaded"), [(0, False), (1, True)])
 def test_tenacity_is_loaded_only_after_a_failure(failures: int, loaded: bool) -> None:
     code = f"""
@@ -410,7 +449,7 @@ from moonshot_async.fake import FakeMoonshot
 fake = FakeMoonshot()
 if {failures}:
     fake.fail(503, retry_after=0, times={failures})
-client = AsyncMoonshot(api_key="sk-test", base_url="http://m.test/v1", transport=MemoryTransport(fake))
+client = AsyncMoonshot(api_key="sk-canary-01", base_url="http://m.test/v1", transport=MemoryTransport(fake))
 asyncio.run(client.chat.completions.create(**{ASK!r}))
 sys.exit(("tenacity" in sys.modules) is not {loaded})
 """

@@ -13,7 +13,7 @@ from moonshot_async.resources.batches import Batches
 from moonshot_async.transports import MemoryTransport
 from moonshot_async.wire import Headers
 
-KEY = "sk-a-key-that-nobody-may-see"
+KEY = "sk-canary-key-that-nobody-may-see"
 Fault = Callable[[Request], Awaitable[Response] | Response]
 
 

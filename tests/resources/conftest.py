@@ -22,5 +22,5 @@ def service(fake: FakeMoonshot) -> Any:
 
 @pytest.fixture
 async def client(service: Any) -> AsyncIterator[AsyncMoonshot]:
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(service)) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(service)) as client:
         yield client

@@ -71,7 +71,7 @@ async def main():
     requests = ({"model": "kimi-k2.6", "messages": [{"role": "user", "content": f"Hi {n}"}]} for n in range(300))
     done = done_file.read_text().split() if done_file.exists() else []
     batch_id = id_file.read_text() if id_file.exists() else None
-    async with AsyncMoonshot(api_key="sk-test", base_url=url, middleware=[fate]) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", base_url=url, middleware=[fate]) as client:
         run = client.batches.run(
             requests, batch_id=batch_id, resume=True, skip=done, on_batch=store, poll_interval=0.05
         )
@@ -96,10 +96,10 @@ def fake() -> FakeMoonshot:
 @pytest.fixture(params=["memory", "http"])
 async def client(request: pytest.FixtureRequest, fake: FakeMoonshot) -> AsyncIterator[AsyncMoonshot]:
     if request.param == "memory":
-        async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(fake)) as client:
+        async with AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(fake)) as client:
             yield client
     else:
-        async with fake.serve() as url, AsyncMoonshot(api_key="sk-test", base_url=url) as client:
+        async with fake.serve() as url, AsyncMoonshot(api_key="sk-canary-01", base_url=url) as client:
             yield client
 
 
@@ -134,7 +134,7 @@ async def test_the_service_says_why_it_refused_a_file(client: AsyncMoonshot) -> 
 
 @asynccontextmanager
 async def client_of(fake: FakeMoonshot) -> AsyncIterator[AsyncMoonshot]:
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(fake), max_retries=0) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(fake), max_retries=0) as client:
         yield client
 
 
@@ -207,7 +207,7 @@ async def test_ten_thousand_requests_get_ten_thousand_results_in_flat_memory() -
         assert number == count
         return tracemalloc.get_traced_memory()[1] - before
 
-    async with service() as url, AsyncMoonshot(api_key="sk-test", base_url=url) as client:
+    async with service() as url, AsyncMoonshot(api_key="sk-canary-01", base_url=url) as client:
         tracemalloc.start()
         try:
             await peak(client, 10)

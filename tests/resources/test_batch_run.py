@@ -24,7 +24,7 @@ from moonshot_async import (
     StreamInterruptedError,
 )
 from moonshot_async.errors import BatchFailedError, InternalServerError, ResponseTooLargeError
-from moonshot_async.resources import batch_files, batch_run, batch_spool
+from moonshot_async.resources import batch_files, batch_spool, batch_wait
 from moonshot_async.resources.batch_results import BatchResult
 from moonshot_async.resources.batch_run import BatchRun
 from moonshot_async.resources.batch_spool import Spool
@@ -699,7 +699,7 @@ async def test_a_poll_that_hangs_does_not_outlast_the_run(
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(batch_run, "_LAST_POLL", 0.02)
+    monkeypatch.setattr(batch_wait, "_LAST_POLL", 0.02)
     patient = batches_of(service, None)
     service.fault("GET", "/batches/batch-1", *[never] * 9)
     async with asyncio.timeout(5):

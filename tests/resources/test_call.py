@@ -20,7 +20,7 @@ async def test_a_resource_has_its_raw_forms_without_a_line_of_its_own() -> None:
     async def app(request: Request) -> Response:
         return Response(200, body='{"id":1}')
 
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(app)) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(app)) as client:
         things = Things(client._pipeline)
         assert await things.first() == {"id": 1}
         raw = await things.with_raw_response.first()

@@ -16,7 +16,7 @@ from moonshot_async.fake import FakeMoonshot
 from moonshot_async.structured import function_tool
 from moonshot_async.types.parsed import ParsedChatCompletion
 
-ASK: dict[str, Any] = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Hi"}]}
+ASK: dict[str, Any] = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Canary prompt: hi"}]}
 
 
 def sent(fake: FakeMoonshot) -> Any:
@@ -344,7 +344,7 @@ async def test_a_raw_answer_is_parsed_when_asked(client: AsyncMoonshot, fake: Fa
 async def test_images_behind_urls_are_refused_before_they_are_sent(fake: FakeMoonshot) -> None:
     image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
     ask: Any = {"model": "kimi-k3", "messages": [{"role": "user", "content": [image]}]}
-    async with AsyncMoonshot(api_key="sk-test", region="intl", transport=MemoryTransport(fake)) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", region="intl", transport=MemoryTransport(fake)) as client:
         with pytest.raises(ConfigurationError, match="fetches no https URLs"):
             await client.chat.completions.create(**ask)
         with pytest.raises(ConfigurationError, match="fetches no https URLs"):

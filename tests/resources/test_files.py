@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 import anyio
 import pytest
 
-from moonshot_async import AsyncMoonshot, Timeout
+from moonshot_async import AsyncMoonshot, Bounds, Timeout
 from moonshot_async.errors import (
     APIResponseValidationError,
     APIStatusError,
@@ -30,7 +30,6 @@ from moonshot_async.errors import (
     ResponseTooLargeError,
     UploadError,
 )
-from moonshot_async.resources import files as files_module
 from moonshot_async.resources import upload_sources
 from moonshot_async.transports import MemoryTransport
 from moonshot_async.wire import Request, Response
@@ -73,7 +72,7 @@ class Service:
 
 def client_of(service: Service, **options: Any) -> AsyncMoonshot:
     return AsyncMoonshot(
-        api_key="sk-test", base_url="http://files.test/v1", transport=MemoryTransport(service), max_retries=0, **options
+        api_key="sk-canary-01", base_url="http://files.test/v1", transport=MemoryTransport(service), max_retries=0, **options
     )
 
 
@@ -136,7 +135,7 @@ async def test_a_file_is_sent_as_a_form_with_its_length(tmp_path: Path) -> None:
     assert (file.id, file.filename, file.status) == ("f-1", "a.pdf", "ready")
     assert service.asked == [("POST", "/files")]
     assert described(form_of(request)["file"]) == ("a.pdf", "application/pdf", b"%PDF\r\n--x--\r\n")
-    assert request.headers["authorization"] == "Bearer sk-test"
+    assert request.headers["authorization"] == "Bearer sk-canary-01"
     assert request.headers["content-type"].startswith("multipart/form-data; boundary=")
 
 
@@ -580,13 +579,14 @@ async def test_other_content_has_nothing_that_was_read_in_it(text: str) -> None:
     assert text not in repr(vars(caught.value))
 
 
-async def test_content_has_a_bound_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files_module, "_MAX_CONTENT_BYTES", 10)
+async def test_content_has_a_bound_of_its_own() -> None:
     async with client_of(Service(*(Response(200, {}, b"x" * 11) for _ in range(2)))) as client:
-        with pytest.raises(ResponseTooLargeError):
+        client = client.with_options(bounds=Bounds(max_file_bytes=10, max_body_bytes=100))
+        with pytest.raises(ResponseTooLargeError, match="with_streaming_response") as whole:
             await client.files.content("f-1")
-        with pytest.raises(ResponseTooLargeError):
+        with pytest.raises(ResponseTooLargeError) as raw:
             await client.files.with_raw_response.content("f-1")
+    assert whole.value.bound == raw.value.bound == "max_file_bytes"
 
 
 async def test_the_older_name_gives_the_text() -> None:

@@ -108,7 +108,7 @@ async def test_a_keyword_that_does_not_exist_is_a_type_error() -> None:
 
 
 async def test_the_embedded_service_executes_what_its_model_asks_for() -> None:
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(FakeMoonshot())) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(FakeMoonshot())) as client:
         uris = [formula.uri async for formula in client.formulas.list()]
         uri = "moonshot/web-search:latest"
         tools = (await client.formulas.tools(uri)).tools
@@ -129,7 +129,7 @@ async def test_the_embedded_service_executes_what_its_model_asks_for() -> None:
 
 
 async def test_an_execution_that_fails_at_the_embedded_service_says_why() -> None:
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(FakeMoonshot())) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(FakeMoonshot())) as client:
         fiber = await client.formulas.fibers.create("moonshot/date:latest", name="nothing", arguments="{}")
         with pytest.raises(NotFoundError, match="formula not found"):
             await client.formulas.tools("moonshot/web_search:latest")

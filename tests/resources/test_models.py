@@ -47,7 +47,7 @@ async def test_where_there_is_no_address_for_one_model_the_list_is_searched_unde
             return Response(404, body=b"404 page not found")
         return Response(200, body=json.dumps({"data": [{"id": "other"}, {"id": "org/model"}]}).encode())
 
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(app)) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(app)) as client:
         assert (await client.models.retrieve("org/model", timeout=9)).id == "org/model"
     assert [request.url.partition("/v1")[2] for request in seen] == ["/models/org%2Fmodel", "/models"]
     assert seen[0].deadline == seen[1].deadline is not None

@@ -44,10 +44,10 @@ async def test_a_keyword_that_does_not_exist_or_is_missing_is_a_type_error() -> 
 
 async def test_the_embedded_service_signs_and_verifies() -> None:
     nonce = new_nonce()
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(FakeMoonshot())) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(FakeMoonshot())) as client:
         stream = await client.chat.completions.create(
             model="kimi-k3",
-            messages=[{"role": "user", "content": "Hi"}],
+            messages=[{"role": "user", "content": "Canary prompt: hi"}],
             stream=True,
             extra_headers=nonce_header(nonce),
         )

@@ -14,13 +14,13 @@ async def test_messages_are_counted() -> None:
     service = Canned({"data": {"total_tokens": 80}})
     async with service.client() as client:
         count = await client.tokenizers.estimate_token_count(
-            model="kimi-k3", messages=[{"role": "user", "content": "Hi"}], extra_body={"new": 1}
+            model="kimi-k3", messages=[{"role": "user", "content": "Canary prompt: hi"}], extra_body={"new": 1}
         )
 
     assert count.total_tokens == 80
     assert count.request_id == "req-1"
     assert service.path == "/tokenizers/estimate-token-count"
-    assert service.sent == {"model": "kimi-k3", "messages": [{"role": "user", "content": "Hi"}], "new": 1}
+    assert service.sent == {"model": "kimi-k3", "messages": [{"role": "user", "content": "Canary prompt: hi"}], "new": 1}
 
 
 async def test_response_messages_are_sent_as_they_were_received() -> None:
@@ -57,7 +57,7 @@ async def test_what_cannot_be_asked_is_refused_before_it_is_sent(keywords: dict[
 
 async def test_the_embedded_service_counts_what_it_will_bill() -> None:
     messages: Any = [{"role": "user", "content": "How many tokens are these?"}]
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(FakeMoonshot())) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(FakeMoonshot())) as client:
         count = await client.tokenizers.estimate_token_count(model="kimi-k3", messages=messages)
         completion = await client.chat.completions.create(model="kimi-k3", messages=messages)
 

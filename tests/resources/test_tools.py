@@ -140,7 +140,7 @@ async def test_a_rate_limit_tells_its_headers() -> None:
 
 async def test_the_embedded_service_searches_and_fetches() -> None:
     fake = FakeMoonshot()
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(fake)) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(fake)) as client:
         found = await client.tools.search(text_query="grey roofs", limit=3, include_content=True)
         window: Any = {"start": date(2026, 3, 1), "end": "2026-03"}
         better = await client.tools.search_pro(text_query="grey roofs", sites=["example.org"], time_window=window)
@@ -156,7 +156,7 @@ async def test_the_embedded_service_searches_and_fetches() -> None:
 
 
 async def test_what_the_embedded_service_refuses_is_typed() -> None:
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(FakeMoonshot())) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(FakeMoonshot())) as client:
         with pytest.raises(PermissionDeniedError) as risky:
             await client.tools.fetch(url="http://localhost/")
         with pytest.raises(NotFoundError) as missing:

@@ -45,7 +45,7 @@ async def test_a_keyword_that_does_not_exist_is_a_type_error() -> None:
 
 async def test_the_embedded_service_has_a_balance() -> None:
     fake = FakeMoonshot(balance="12.30")
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(fake)) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(fake)) as client:
         balance = await client.users.balance()
 
     assert balance.available_balance == balance.cash_balance == Decimal("12.3")

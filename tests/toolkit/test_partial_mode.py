@@ -8,6 +8,7 @@ import pytest
 from moonshot_async import AsyncMoonshot, MemoryTransport
 from moonshot_async.errors import APIConnectionError, APIError, ConfigurationError, StreamInterruptedError
 from moonshot_async.fake import FakeMoonshot
+from moonshot_async.partial_mode import extended
 from moonshot_async.toolkit.partial_mode import continue_from, join, prefix
 from moonshot_async.types.chat import ChatCompletion, ChatCompletionMessage, ToolCall
 
@@ -133,6 +134,18 @@ def test_tool_calls_cannot_be_continued() -> None:
             join(broken, completion("x"))
 
 
+def test_a_prefix_grows_by_what_the_model_said_and_stays_its_speakers() -> None:
+    begun = {"role": "assistant", "name": "Poet", "content": "Grey", "reasoning_content": "Ra", "partial": True}
+
+    assert extended(begun, {"role": "model", "name": "Bard", "content": " roofs", "x": 1}) == {
+        **begun,
+        "content": "Grey roofs",
+        "x": 1,
+    }
+    assert extended(begun, {"content": None, "reasoning_content": "in."}) == {**begun, "reasoning_content": "Rain."}
+    assert begun["content"] == "Grey"
+
+
 # The whole.
 
 
@@ -249,7 +262,7 @@ def test_a_message_that_was_received_can_be_joined() -> None:
 
 @pytest.fixture
 async def client() -> AsyncIterator[AsyncMoonshot]:
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(FakeMoonshot())) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(FakeMoonshot())) as client:
         yield client
 
 
@@ -274,7 +287,7 @@ async def test_an_answer_cut_by_its_length_is_the_whole_one_once_it_is_continued
 async def test_a_stream_that_broke_off_is_the_whole_answer_once_it_is_continued() -> None:
     fake = FakeMoonshot()
     question: list[Any] = [{"role": "user", "content": "Write some lines about grey roofs."}]
-    async with AsyncMoonshot(api_key="sk-test", transport=MemoryTransport(fake)) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(fake)) as client:
         create = client.chat.completions.create
         whole = await create(model="kimi-k3", messages=question)
         fake.cut_stream(after_chunks=12)

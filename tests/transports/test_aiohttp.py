@@ -20,10 +20,11 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from moonshot_async import AsyncMoonshot
+from moonshot_async import AsyncMoonshot, Bounds
 from moonshot_async.clocks import Timeout
 from moonshot_async.errors import (
     APIConnectionError,
+    APIError,
     APIStatusError,
     APITimeoutError,
     ConfigurationError,
@@ -31,16 +32,17 @@ from moonshot_async.errors import (
 )
 from moonshot_async.fake import FakeMoonshot
 from moonshot_async.transports import AiohttpTransport
+from moonshot_async.transports.aiohttp_protocol import Protocol
 from moonshot_async.wire import Request, Response
 from tests.conftest import open_sockets
-from tests.scripted import SSE_HEAD, Peer, Play, Start, answer, chunk
+from tests.scripted import ASK, SSE_HEAD, Peer, Play, Start, answer, chunk
 
 URL = "http://moonshot.test/v1/models"
 KEY = ConnectionKey("moonshot.test", 80, False, True, None, None, None)
 
 
 def get(url: str, **more: Any) -> Request:
-    return Request("GET", url, [("Authorization", "Bearer sk-test")], **more)
+    return Request("GET", url, [("Authorization", "Bearer sk-canary-01")], **more)
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def certificate_error() -> Exception:
     return aiohttp.ClientConnectorCertificateError(KEY, ssl.SSLCertVerificationError(1, "self-signed certificate"))
 
 
-INFO: Any = SimpleNamespace(headers={"Authorization": "Bearer sk-test"}, real_url=URL)
+INFO: Any = SimpleNamespace(headers={"Authorization": "Bearer sk-canary-01"}, real_url=URL)
 ERRORS = [
     (aiohttp.ClientConnectorError(KEY, ConnectionRefusedError(111, "Connection refused")), "no connection to", True),
     (aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "Name or service not known")), "moonshot.test was not fou", True),
@@ -101,7 +103,7 @@ async def test_an_error_of_aiohttp_is_told_in_our_words(
     if caught.value.__cause__ is not None:
         assert type(caught.value.__cause__).__module__ == "builtins"
     assert "secret" not in f"{caught.value} {caught.value.__cause__!r}"
-    assert "sk-test" not in repr(vars(caught.value)) + str(pickle.dumps(caught.value))
+    assert "sk-canary-01" not in repr(vars(caught.value)) + str(pickle.dumps(caught.value))
 
 
 async def test_an_operating_systems_reason_is_kept_as_the_cause(mocked_http: Any, transport: AiohttpTransport) -> None:
@@ -190,22 +192,6 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused_unless_its_signe
 # --- what is not done
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_redirects_are_not_followed(scripted: Start, status: int) -> None:
-    async def play(peer: Peer) -> None:
-        await peer.request()
-        location = b"Location: http://elsewhere.test/\r\n"
-        await peer.send(answer(b"", status=b"%d Moved" % status, headers=location))
-        await peer.gone()
-
-    server = await scripted(play)
-    async with AsyncMoonshot(api_key="sk-test", base_url=server.url, transport=AiohttpTransport()) as client:
-        with pytest.raises(APIStatusError, match="redirects are not followed") as caught:
-            await client.request("POST", "/x", body={})
-    assert caught.value.status_code == status
-    assert len(server.requests) == 1
-
-
 async def test_cookies_are_not_kept_and_compression_is_not_asked_for(
     scripted: Start, transport: AiohttpTransport
 ) -> None:
@@ -235,6 +221,184 @@ async def test_the_environment_is_not_asked_for_credentials_or_proxies(
     await (await transport.send(Request("GET", server.url))).read()
     await transport.aclose()
     assert b"authorization" not in server.requests[0][0].lower()
+
+
+# --- what nobody asked for
+
+
+@pytest.mark.parametrize("unasked", [b"H", answer(b"not mine") * 1000])
+async def test_what_comes_over_an_idle_connection_closes_it_at_once(
+    scripted: Start, transport: AiohttpTransport, unasked: bytes
+) -> None:
+    async def play(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer(b"mine"))
+        if peer.number == 1:
+            await taken.wait()
+            await peer.send(unasked)
+        await peer.gone()
+
+    taken = asyncio.Event()
+    server = await scripted(play)
+    assert await (await transport.send(get(server.url))).read() == b"mine"
+    taken.set()
+    await server.until(lambda: server.open == 0)
+    assert await (await transport.send(get(server.url))).read() == b"mine"
+
+
+async def test_what_comes_over_a_connection_that_was_given_up_is_not_kept() -> None:
+    protocol = Protocol(asyncio.get_running_loop(), Bounds())
+    protocol.idle = True
+    protocol.data_received(answer(b"not mine"))
+    assert protocol.should_close
+    assert not len(protocol)
+
+
+async def test_more_answers_than_were_asked_for_while_a_body_is_sent_are_not_kept(
+    scripted: Start, transport: AiohttpTransport
+) -> None:
+    waiting = asyncio.Event()
+
+    class Slow:
+        length = 2
+
+        async def pieces(self) -> AsyncIterator[bytes]:
+            yield b"a"
+            await waiting.wait()
+            yield b"b"
+
+    async def play(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(answer(b"mine"))
+        while True:
+            await asyncio.sleep(0)
+            await peer.send(answer(b"") * 1000)
+
+    server = await scripted(play)
+    response = await transport.send(Request("POST", server.url, body=Slow()))
+    assert await response.read() == b"mine"
+    await server.until(lambda: server.open == 0)
+    waiting.set()
+    response.close()
+
+
+DOUBTFUL = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\nhello",
+    answer(b"hello") + answer(b"not yours"),
+    answer(b"hello") + b"behind",
+    b"HTTP/1.1 100 Continue\r\nContent-Length: 9\r\n\r\nnot yours" + answer(b"hello"),
+]
+
+
+@pytest.mark.parametrize("said", DOUBTFUL)
+async def test_an_answer_in_doubt_is_never_the_answer_of_another_call(scripted: Start, said: bytes) -> None:
+    async def play(peer: Peer) -> None:
+        await peer.request()
+        if peer.number == 1:
+            # And the beginning of what somebody may take for the next one.
+            await peer.send(said + answer(b"not yours"))
+        else:
+            await peer.send(answer(b"yours"))
+        await peer.gone()
+
+    server = await scripted(play)
+    transport = AiohttpTransport(max_connections=1)
+    with contextlib.suppress(APIError):
+        assert b"not yours" not in await (await transport.send(get(server.url))).read()
+    assert await (await transport.send(get(server.url))).read() == b"yours"
+    assert len(server.peers) == 2
+    await transport.aclose()
+
+
+async def test_answers_to_many_calls_are_never_swapped(scripted: Start) -> None:
+    async def play(peer: Peer) -> None:
+        while True:
+            said = await peer.request()
+            # Every third answer has another one behind it.
+            await peer.send(answer(said) + (answer(b"not yours") if int(said) % 3 == 0 else b""))
+
+    server = await scripted(play)
+    transport = AiohttpTransport(max_connections=10)
+
+    async def ask(number: int) -> bytes:
+        return await (await transport.send(Request("POST", server.url, body=b"%d" % number))).read()
+
+    assert await asyncio.gather(*map(ask, range(200))) == [b"%d" % number for number in range(200)]
+    await transport.aclose()
+
+
+# --- redirects
+
+
+@pytest.mark.parametrize("how", ["whole", "streamed", "upload"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_carries_neither_key_nor_prompt_to_its_target(scripted: Start, status: int, how: str) -> None:
+    elsewhere = await scripted(echoing)
+
+    async def play(peer: Peer) -> None:
+        await peer.request()
+        where = b"Location: %s/taken?key=sk-canary-01&said=Hi\r\n" % elsewhere.url.encode()
+        await peer.send(answer(b"", status=b"%d Moved" % status, headers=where))
+        await peer.gone()
+
+    server = await scripted(play)
+    async with AsyncMoonshot(api_key="sk-canary-01", base_url=server.url, transport=AiohttpTransport()) as client:
+        with pytest.raises(APIStatusError, match="redirects are not followed") as caught:
+            if how == "upload":
+                await client.files.create(file=b"Hi" * 100_000, purpose="file-extract")
+            else:
+                await client.chat.completions.create(**ASK, stream=how == "streamed")
+    assert caught.value.status_code == status
+    assert f"it points to '{elsewhere.url}/taken'" in str(caught.value)
+    assert "sk-canary-01" not in f"{caught.value} {caught.value.headers!r}"
+    assert len(server.requests) == 1
+    assert not elsewhere.peers
+
+
+async def test_a_redirect_that_leads_round_is_asked_once(scripted: Start) -> None:
+    async def play(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(answer(b"", status=b"307 Again", headers=b"Location: /v1/chat/completions\r\n"))
+
+    server = await scripted(play)
+    async with AsyncMoonshot(api_key="sk-canary-01", base_url=server.url, transport=AiohttpTransport()) as client:
+        with pytest.raises(APIStatusError, match="it points to '/v1/chat/completions'"):
+            await client.chat.completions.create(**ASK)
+    assert len(server.requests) == 1
+
+
+ODD_TARGETS = [
+    *(b"", b" ", b"//", b"///", b"?", b"#x", b"http://", b"http://[::1", b"http://x:99999/", b"javascript:alert(1)"),
+    *(b"file:///etc/passwd", b"\xff\xfe\x80", b"\x01\x1b[2J\x7f", b"a" * 60_000, b"http://me:secret@x.test/", b"\t/x"),
+    *(b"/x\r\nLocation: /y", b"\xf0\x9f\x98\x80", b"http://x.test/" + b"%00" * 1000),
+]
+
+
+@pytest.mark.parametrize("target", ODD_TARGETS, ids=lambda target: repr(target[:20]))
+async def test_an_odd_target_is_told_on_one_line(scripted: Start, target: bytes) -> None:
+    async def play(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer(b"", status=b"302 Found", headers=b"Location: %s\r\n" % target))
+        await peer.gone()
+
+    server = await scripted(play)
+    async with AsyncMoonshot(api_key="sk-canary-01", base_url=server.url, transport=AiohttpTransport()) as client:
+        with pytest.raises(APIStatusError) as caught:
+            await client.chat.completions.create(**ASK)
+    assert caught.value.status_code == 302
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+    assert "secret" not in str(caught.value)
+    assert len(server.requests) == 1
 
 
 # --- proxies
@@ -438,7 +602,7 @@ async def test_a_status_that_comes_while_the_body_is_sent_is_told_as_that(
     scripted: Start, transport: AiohttpTransport, play: Play
 ) -> None:
     server = await scripted(play)
-    async with AsyncMoonshot(api_key="sk-test", base_url=server.url, transport=transport, max_retries=0) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", base_url=server.url, transport=transport, max_retries=0) as client:
         for _ in range(20):
             body, started = Endless(), time.monotonic()
             request = upload(server.url, body, deadline=started + 30)
@@ -662,7 +826,7 @@ def base_url() -> Any:
 
 @pytest.mark.parametrize("closed", [True, False])
 def test_one_client_serves_event_loops_in_turn(base_url: str, closed: bool) -> None:
-    client = AsyncMoonshot(api_key="sk-test", base_url=base_url, transport=AiohttpTransport())
+    client = AsyncMoonshot(api_key="sk-canary-01", base_url=base_url, transport=AiohttpTransport())
     sockets = open_sockets()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -677,7 +841,7 @@ def test_one_client_serves_event_loops_in_turn(base_url: str, closed: bool) -> N
 
 
 def test_a_loop_that_was_left_open_can_be_used_again_and_its_client_closed_elsewhere(base_url: str) -> None:
-    client = AsyncMoonshot(api_key="sk-test", base_url=base_url, transport=AiohttpTransport())
+    client = AsyncMoonshot(api_key="sk-canary-01", base_url=base_url, transport=AiohttpTransport())
     loop = asyncio.new_event_loop()
     for _ in range(2):
         assert loop.run_until_complete(list_models(client)) > 0
@@ -688,8 +852,12 @@ def test_a_loop_that_was_left_open_can_be_used_again_and_its_client_closed_elsew
 
 
 def test_a_stream_dropped_between_two_runs_of_its_loop_lets_go_of_its_connection(base_url: str) -> None:
-    client = AsyncMoonshot(api_key="sk-test", base_url=base_url, transport=AiohttpTransport())
-    ask: dict[str, Any] = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    client = AsyncMoonshot(api_key="sk-canary-01", base_url=base_url, transport=AiohttpTransport())
+    ask: dict[str, Any] = {
+        "model": "kimi-k2.6",
+        "messages": [{"role": "user", "content": "Canary prompt: hi"}],
+        "stream": True,
+    }
     with asyncio.Runner() as runner:
         runner.run(asyncio.sleep(0))
         sockets = open_sockets()
@@ -701,8 +869,12 @@ def test_a_stream_dropped_between_two_runs_of_its_loop_lets_go_of_its_connection
 
 
 def test_a_stream_that_outlives_its_loop_is_dropped_in_silence(base_url: str) -> None:
-    client = AsyncMoonshot(api_key="sk-test", base_url=base_url, transport=AiohttpTransport())
-    ask: dict[str, Any] = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    client = AsyncMoonshot(api_key="sk-canary-01", base_url=base_url, transport=AiohttpTransport())
+    ask: dict[str, Any] = {
+        "model": "kimi-k2.6",
+        "messages": [{"role": "user", "content": "Canary prompt: hi"}],
+        "stream": True,
+    }
     stream = asyncio.run(client.chat.completions.create(**ask))
     del stream
     gc.collect()
@@ -710,7 +882,7 @@ def test_a_stream_that_outlives_its_loop_is_dropped_in_silence(base_url: str) ->
 
 def test_a_client_that_nobody_closed_is_closed_by_its_loop(base_url: str) -> None:
     async def forget() -> None:
-        client = AsyncMoonshot(api_key="sk-test", base_url=base_url, transport=AiohttpTransport())
+        client = AsyncMoonshot(api_key="sk-canary-01", base_url=base_url, transport=AiohttpTransport())
         await client.models.list()
         sockets = open_sockets()
         del client
@@ -727,7 +899,7 @@ def test_a_client_that_nobody_closed_is_closed_by_its_loop(base_url: str) -> Non
 
 
 def test_one_client_serves_loops_of_two_threads_at_once(base_url: str) -> None:
-    client = AsyncMoonshot(api_key="sk-test", base_url=base_url, transport=AiohttpTransport())
+    client = AsyncMoonshot(api_key="sk-canary-01", base_url=base_url, transport=AiohttpTransport())
     both, counts, errors = threading.Barrier(2), [0, 0], []
 
     def work(place: int) -> None:

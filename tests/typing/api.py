@@ -137,8 +137,8 @@ async def events(client: AsyncMoonshot) -> None:
             elif event.type == "tool_calls.function.arguments.done":
                 assert_type(event.arguments, str)
                 assert_type(event.parsed_arguments, Any)
-            elif event.type == "usage":
-                assert_type(event.usage, Usage)
+            elif event.type == "usage" or event.type == "stream.resumed":
+                assert_type(event.usage, Usage | None)
             elif event.type == "chunk":
                 assert_type(event.chunk, ChatCompletionChunk)
                 assert_type(event.snapshot, ParsedChatCompletion[Any])
@@ -157,6 +157,22 @@ async def events(client: AsyncMoonshot) -> None:
         assert_type(await stream.get_final_completion(), ParsedChatCompletion[None])
         assert_type(await stream.until_done(), ChatStream[None])
         assert_type(stream.current_completion_snapshot, ParsedChatCompletion[Any])
+        assert_type((stream.segments, stream.uncounted_segments), tuple[int, int])
+
+
+async def resumed(client: AsyncMoonshot) -> None:
+    chat = client.chat.completions
+    async with chat.stream(model="m", messages=MESSAGES, resume=3, continue_on_length=2, temperature=1.0) as stream:
+        assert_type(stream, ChatStream[None])
+        async for event in stream:
+            if event.type == "usage":
+                assert_type(event.usage, Usage)
+            elif event.type == "stream.resumed":
+                assert_type(event.how, Literal["continued", "restarted", "length"])
+                assert_type((event.reason, event.attempt, event.attempts), tuple[str, int, int])
+    async with chat.stream(model="m", messages=MESSAGES, resume=1, response_format=Point) as parsed:
+        assert_type(parsed, ChatStream[Point])
+    chat.stream(model="m", messages=MESSAGES, resume="1")  # type: ignore[call-overload]  # what is refused
 
 
 async def parsed(client: AsyncMoonshot) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from moonshot_async.client import AsyncMoonshot
 from moonshot_async.clocks import Timeout as Clocks
+from moonshot_async.redaction import Unseen
 from moonshot_async.types.encoding import NOT_GIVEN
 
 # They choose another way to sign in, or another service.
@@ -27,10 +28,12 @@ class AsyncOpenAI(AsyncMoonshot):
     if not TYPE_CHECKING:  # pragma: no branch - type checkers shall know the keywords that do something only
 
         def __init__(self, **options: Any) -> None:
-            super().__init__(**_understood(options))
+            with Unseen(options):
+                super().__init__(**_understood(options))
 
         def with_options(self, **options: Any) -> "AsyncOpenAI":
-            return super().with_options(**_understood(options))
+            with Unseen(options):
+                return super().with_options(**_understood(options))
 
         copy = with_options
 

@@ -6,6 +6,7 @@ The chunks of `AsyncOpenAI` answer that as they expect; those of `AsyncMoonshot`
 See: https://platform.kimi.ai/docs/guide/use-thinking-models
 """
 
+from collections.abc import Awaitable
 from functools import cached_property
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from moonshot_async.resources import chat as native
 from moonshot_async.streaming import Progress, Stream
 from moonshot_async.types import chat
 from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk
+from moonshot_async.wire import Request
 
 _FIELDS: Final = ("reasoning_content", "reasoning")
 
@@ -71,10 +73,10 @@ class _Progress:
 class Completions(native.Completions):
     """`client.chat.completions`."""
 
-    async def _open(
-        self, prepared: native._Prepared, progress: Progress[ChatCompletionChunk]
-    ) -> Stream[ChatCompletionChunk]:
-        return await super()._open(prepared, _Progress(progress) if isinstance(progress, ChatAccumulator) else progress)
+    def _open(
+        self, request: Request, progress: Progress[ChatCompletionChunk]
+    ) -> Awaitable[Stream[ChatCompletionChunk]]:
+        return super()._open(request, _Progress(progress) if isinstance(progress, ChatAccumulator) else progress)
 
 
 class Chat(native.Chat):
