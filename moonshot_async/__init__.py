@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from moonshot_async.client import AsyncMoonshot as AsyncMoonshot
     from moonshot_async.clocks import DEFAULT_TIMEOUT as DEFAULT_TIMEOUT
     from moonshot_async.clocks import Timeout as Timeout
+    from moonshot_async.drain import CallInFlight as CallInFlight
+    from moonshot_async.drain import DrainReport as DrainReport
     from moonshot_async.errors import APIConnectionError as APIConnectionError
     from moonshot_async.errors import APIError as APIError
     from moonshot_async.errors import APIResponseValidationError as APIResponseValidationError
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from moonshot_async.errors import UnprocessableEntityError as UnprocessableEntityError
     from moonshot_async.errors import UploadError as UploadError
     from moonshot_async.middleware.breaker import CircuitBreaker as CircuitBreaker
+    from moonshot_async.middleware.breaker import CircuitState as CircuitState
     from moonshot_async.middleware.limit_store import LimitStore as LimitStore
     from moonshot_async.middleware.limits import RateLimits as RateLimits
     from moonshot_async.middleware.log import Log as Log
@@ -92,6 +95,7 @@ _HOMES = {
     "chat_stream": ("ChatCompletionStreamState", "ChatStream"),
     "client": ("AsyncMoonshot",),
     "clocks": ("DEFAULT_TIMEOUT", "Timeout"),
+    "drain": ("CallInFlight", "DrainReport"),
     "errors": (
         "APIConnectionError",
         "APIError",
@@ -123,7 +127,7 @@ _HOMES = {
         "UnprocessableEntityError",
         "UploadError",
     ),
-    "middleware.breaker": ("CircuitBreaker",),
+    "middleware.breaker": ("CircuitBreaker", "CircuitState"),
     "middleware.limit_store": ("LimitStore",),
     "middleware.limits": ("RateLimits",),
     "middleware.log": ("Log",),
@@ -167,6 +171,7 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "BatchRun",
     "Bounds",
     "CATALOG",
+    "CallInFlight",
     "Catalog",
     "ChatCompletion",
     "ChatCompletionChunk",
@@ -175,6 +180,7 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "ChatStream",
     "CircuitBreaker",
     "CircuitOpenError",
+    "CircuitState",
     "ClientClosedError",
     "ConfigurationError",
     "ConflictError",
@@ -182,6 +188,7 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "ContentFilterFinishReasonError",
     "ContextLengthExceededError",
     "DEFAULT_TIMEOUT",
+    "DrainReport",
     "EngineOverloadedError",
     "FileObject",
     "Headers",

@@ -99,7 +99,7 @@ class Headers(Mapping[str, str]):
 
     def redacted(self) -> "Headers":
         """A copy that is safe to show: the values of secret headers replaced, and what is secret in URLs."""
-        return Headers((name, shown_value(name, value)) for name, value in self._items)
+        return Headers((_shown_name(name), shown_value(name, value)) for name, value in self._items)
 
     def _lookup(self) -> dict[str, str]:
         if self._index is None:
@@ -182,13 +182,17 @@ def is_secret_parameter(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None and name.lower() not in _PUBLIC
 
 
+def _shown_name(name: object) -> str:
+    """A name as far as it could be one: it may be a whole line, with its value."""
+    begins = _TOKEN.match(name) if isinstance(name, str) else None
+    return begins[0] if begins else ""
+
+
 def _problem(item: tuple[object, object]) -> str | None:
     """Why a header cannot be sent, without showing its value."""
     name, value = item
     if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-        # Only so far as it could be one: it may be a whole line, with its value.
-        begins = _TOKEN.match(name) if isinstance(name, str) else None
-        return f"header name {begins[0] if begins else ''!r} is not valid"
+        return f"header name {_shown_name(name)!r} is not valid"
     if not isinstance(value, str) or _UNSENDABLE.search(value):
         return f"the value of header {name!r} must be text without CR, LF, NUL and other control characters"
     if name.lower() in _FRAMING:

@@ -201,8 +201,8 @@ class Life:
 class Whole:
     """One call to the caller that takes several requests: counted once, and while drained let through to its end.
 
-    Its requests are made in a `with` of it, which ends it; or each in one of `part`, and then it ends with `end`, at the
-    latest when it is dropped.
+    Its requests are made in a `with` of it, which ends it; or each in one of `part`, and then it ends with `end` or
+    when it is dropped.
 
     Raises:
         ClientClosedError: no new calls are taken.

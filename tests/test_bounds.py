@@ -99,9 +99,9 @@ def test_what_is_read_after_the_end_may_be_nothing_but_not_less(name: str, value
 @pytest.mark.parametrize("value", [None, 5, {"max_depth": 5}])
 def test_what_is_no_bounds_is_refused_at_once(value: Any) -> None:
     with pytest.raises(ConfigurationError, match="bounds must be"):
-        AsyncMoonshot(api_key="sk-test", bounds=value)
+        AsyncMoonshot(api_key="sk-canary-01", bounds=value)
     with pytest.raises(ConfigurationError, match="bounds must be"):
-        AsyncMoonshot(api_key="sk-test", bounds=value, transport=MemoryTransport(answering(b"")))
+        AsyncMoonshot(api_key="sk-canary-01", bounds=value, transport=MemoryTransport(answering(b"")))
     with pytest.raises(ConfigurationError, match="bounds must be"):
         AiohttpTransport(bounds=value)
 
@@ -406,7 +406,7 @@ def test_looking_for_depth_takes_time_in_proportion() -> None:
 @pytest.mark.parametrize("data", [b"[" * 200_000, b'{"a":' * 100_000, b"[[1]," * 100_000, b'[{"b":[' * 50_000])
 async def test_json_nested_for_ever_is_told_as_that(data: bytes) -> None:
     transport = MemoryTransport(answering(data))
-    async with AsyncMoonshot(api_key="sk-test", base_url="http://t/v1", transport=transport) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", base_url="http://t/v1", transport=transport) as client:
         with pytest.raises(ResponseTooLargeError, match="deeper than 500 levels") as caught:
             await whole(client)
         assert caught.value.request is not None
@@ -421,7 +421,7 @@ async def test_json_nested_for_ever_is_told_as_that(data: bytes) -> None:
 async def test_what_need_not_be_json_may_hold_any_brackets() -> None:
     data = b"[" * 10_000
     transport = MemoryTransport(answering(data, "text/plain"))
-    async with AsyncMoonshot(api_key="sk-test", base_url="http://t/v1", transport=transport) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", base_url="http://t/v1", transport=transport) as client:
         assert await client.get("/x", cast_to=str) == data.decode()
         assert (await client.files.content("f")).content == data
 
@@ -430,7 +430,7 @@ async def test_a_deeply_nested_event_of_any_name_is_told_as_that() -> None:
     for name in (b"", b"event: error\n"):
         body = events(DELTA) + name + events(b"[" * 200_000)
         transport = MemoryTransport(answering(body, "text/event-stream"))
-        async with AsyncMoonshot(api_key="sk-test", base_url="http://t/v1", transport=transport) as client:
+        async with AsyncMoonshot(api_key="sk-canary-01", base_url="http://t/v1", transport=transport) as client:
             with pytest.raises(ResponseTooLargeError, match="deeper") as caught:
                 await streamed(client)
             assert caught.value.partial is not None

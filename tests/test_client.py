@@ -760,6 +760,8 @@ def test_repr_and_pickle_keep_the_key() -> None:
         with pytest.raises(TypeError, match="make one in each process") as caught:
             way(client)
         assert "sk-" not in str(caught.value)
+    with pytest.raises(TypeError, match="must not leave the process"):
+        pickle.dumps(client._options)
 
 
 async def test_no_error_shows_the_key(make: MakeClient, fake: FakeMoonshot) -> None:

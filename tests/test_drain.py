@@ -17,6 +17,7 @@ from moonshot_async.drain import CallInFlight, DrainReport, call_in
 from moonshot_async.errors import (
     APIConnectionError,
     APIError,
+    BadRequestError,
     ClientClosedError,
     ConfigurationError,
     InternalServerError,
@@ -487,6 +488,17 @@ async def test_an_answer_that_could_be_resumed_is_in_flight_no_more(end: str, se
     assert client.in_flight == 0
 
 
+async def test_an_answer_that_could_be_resumed_but_never_began_is_in_flight_no_more() -> None:
+    async def refuse(request: Request) -> Response:
+        return Response(400, JSON, b"{}")
+
+    client = AsyncMoonshot(api_key=KEY, transport=MemoryTransport(refuse))
+    with pytest.raises(BadRequestError) as kept:
+        await client.chat.completions.stream(**ASK, resume=5).__aenter__()
+    assert client.in_flight == 0
+    assert kept.value.status_code == 400
+
+
 async def test_a_document_is_read_and_deleted_to_the_end() -> None:
     fake = FakeMoonshot()
     client = AsyncMoonshot(api_key=KEY, transport=MemoryTransport(fake))
@@ -603,18 +615,18 @@ def test_calls_of_a_loop_that_was_closed_are_not_waited_for() -> None:
 
 
 async def test_a_child_does_not_wait_for_the_calls_of_its_parent(service: Service) -> None:
-    client = service.client()
-    call = await asked(client, service)
-    stream = asyncio.create_task(client.chat.completions.create(**ASK, stream=True))
-    await asyncio.sleep(0)
-    assert client.in_flight == 2
-    client._life.disown()
-    assert client.in_flight == 0
-    assert await client.drain() == DrainReport(0, ())
-    # In the parent they go on.
+    async def forking(request: Request, call_next: Handler) -> Response:
+        assert client.in_flight == 1
+        client._life.disown()
+        assert await client.drain() == DrainReport(0, ())
+        return await call_next(request)
+
+    client = service.client(middleware=[forking])
     service.go.set()
-    assert (await call).choices
-    assert len([item async for item in await stream]) == 2
+    # In the parent it goes on.
+    stream = await client.chat.completions.create(**ASK, stream=True)
+    assert len([item async for item in stream]) == 2
+    assert client.in_flight == 0
 
 
 async def test_what_ended_or_returned_before_it_could_be_cut_is_left_alone(service: Service) -> None:

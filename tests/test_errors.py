@@ -1,9 +1,13 @@
 """The exception tree: its shape, its defaults, and that all of it survives pickling and copying."""
 
 import copy
+import gzip
 import inspect
+import json
+import multiprocessing
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import openai
@@ -31,6 +35,7 @@ from moonshot_async.errors import (
 from moonshot_async.types.batches import Batch
 from moonshot_async.types.chat import ChatCompletion
 from moonshot_async.wire import Headers, Request, Response
+from tests.scripted import ASK, Peer, Start, answer
 
 KEY = "sk-canary-key-123"
 PROMPT = b"Canary prompt of somebody"
@@ -81,8 +86,41 @@ def test_every_error_survives_pickling_and_copying(error: MoonshotError, twin_of
     assert type(twin) is type(error)
     assert (str(twin), twin.args, twin.retryable) == (str(error), error.args, error.retryable)
     assert vars(twin).keys() == vars(error).keys()
-    for name in ("message", "status_code", "body", "type", "code", "clock", "completion", "request_id", "max_bytes"):
-        assert getattr(twin, name, None) == getattr(error, name, None)
+    for name in vars(error).keys() - {"request", "response", "headers", "batch"}:
+        assert getattr(twin, name) == getattr(error, name), name
+    for name in ("request", "response", "headers", "batch"):
+        assert repr(getattr(twin, name, None)) == repr(getattr(error, name, None))
+
+
+def test_errors_come_back_from_other_processes_as_they_were() -> None:
+    errors = [copy.copy(error) for error in INSTANCES]
+    for error in errors:
+        error.add_note(f"a note on {type(error).__name__}")
+        if isinstance(error, APIError):
+            error.attempts = (Attempt(1, "InternalServerError 503", 0.5, 1.0), Attempt(2, type(error).__name__, 0.25))
+            error.partial = PARTIAL
+
+    # `exec` is found in every process, so that none has to load these tests.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        raised = [pool.submit(exec, "raise error", {"error": error}).exception() for error in errors]
+
+    for error, twin in zip(errors, raised, strict=True):
+        assert type(twin) is type(error)
+        assert (str(twin), twin.__notes__) == (str(error), error.__notes__)
+        for name in (
+            "status_code",
+            "retryable",
+            "retry_after",
+            "partial",
+            "completion",
+            "request_id",
+            "bound",
+            "limit",
+        ):
+            assert getattr(twin, name, None) == getattr(error, name, None)
+        assert repr(getattr(twin, "attempts", None)) == repr(getattr(error, "attempts", None))
+        # What another process tells of itself is the text of a traceback.
+        assert KEY not in str(twin.__cause__)
 
 
 @pytest.mark.parametrize("error", INSTANCES, ids=lambda error: type(error).__name__)
@@ -227,3 +265,61 @@ def test_a_copy_keeps_the_cause_and_has_notes_of_its_own() -> None:
     assert twin.__cause__ is error.__cause__
     assert error.__notes__ == ["first"]
     assert twin.__notes__ == ["first", "second"]
+
+
+CLASS_OF = {
+    400: errors.BadRequestError,
+    401: errors.AuthenticationError,
+    403: errors.PermissionDeniedError,
+    404: errors.NotFoundError,
+    409: errors.ConflictError,
+    422: errors.UnprocessableEntityError,
+    429: errors.RateLimitError,
+}
+OTHERS = [300, 301, 304, 307, 308, 399, 402, 405, 406, 408, 410, 413, 414, 415, 418, 425, 431, 451, 499]
+FAILURES = [500, 501, 502, 503, 504, 505, 507, 511, 520, 529, 599]
+WORDS = "it cannot be done, är"
+DOCUMENTED = {"error": {"type": "some_error", "message": WORDS, "code": 5, "param": None}}
+BODIES: dict[str, tuple[bytes, bytes, str | None]] = {
+    "documented": (json.dumps(DOCUMENTED).encode(), b"", WORDS),
+    "flat": (json.dumps({"message": WORDS}).encode(), b"", WORDS),
+    "text": (json.dumps({"error": WORDS}).encode(), b"", WORDS),
+    "gzipped": (gzip.compress(json.dumps(DOCUMENTED).encode()), b"Content-Encoding: gzip\r\n", WORDS),
+    "with a BOM": (b"\xef\xbb\xbf" + json.dumps(DOCUMENTED).encode(), b"", WORDS),
+    "in latin-1": (json.dumps(DOCUMENTED, ensure_ascii=False).encode("latin-1"), b"", "it cannot be done, \ufffdr"),
+    "a page": (f"<html><head><title>{WORDS}</title></head></html>".encode(), b"Content-Type: text/html\r\n", WORDS),
+    "empty": (b"", b"", None),
+    "broken": (b'{"error": {"message": "it', b"", None),
+    "not gzipped": (b"plain", b"Content-Encoding: gzip\r\n", None),
+    "null": (b"null", b"", None),
+    "a number": (b"5", b"", None),
+    "a list": (b'[{"error": []}]', b"", None),
+    "odd types": (b'{"error": {"type": [1], "message": {"a": 1}, "code": {}, "param": [2]}}', b"", None),
+    "odd errors": (b'{"error": [[], {}, null, 5]}', b"", None),
+    "long": (json.dumps({"error": {"message": "x" * 500_000}}).encode(), b"", None),
+    "not UTF-8": (b"\xff\xfe\x00\x01" * 20_000, b"Content-Type: application/octet-stream\r\n", None),
+}
+
+
+@pytest.mark.parametrize(("body", "headers", "words"), BODIES.values(), ids=BODIES)
+async def test_each_status_has_its_class_whatever_the_body_is(
+    scripted: Start, client_of: Any, body: bytes, headers: bytes, words: str | None
+) -> None:
+    statuses = iter([*CLASS_OF, *OTHERS, *FAILURES])
+
+    async def play(peer: Peer) -> None:
+        while await peer.request():
+            said = b"" if (status := next(statuses)) == 304 else body
+            await peer.send(answer(said, status=b"%d Odd" % status, headers=headers + b"Msh-Request-Id: r-1\r\n"))
+
+    client = client_of(await scripted(play), max_retries=0)
+    for status in (*CLASS_OF, *OTHERS, *FAILURES):
+        with pytest.raises(APIStatusError) as caught:
+            await client.chat.completions.create(**ASK)
+        error = caught.value
+        assert type(error) is CLASS_OF.get(status, errors.InternalServerError if status >= 500 else APIStatusError)
+        assert (error.status_code, error.response.status, error.request_id) == (status, status, "r-1")
+        assert str(error).startswith(f"Error code: {status}")
+        assert len(str(error)) <= 64 * 1024
+        assert words is None or status == 304 or words in str(error)
+        assert pickle.loads(pickle.dumps(error)).args == error.args

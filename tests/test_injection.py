@@ -203,7 +203,7 @@ async def test_the_name_of_a_file_stays_a_name_of_one_part(server: ScriptedServe
 async def test_a_key_is_one_word_or_is_refused_without_being_shown(server: ScriptedServer, client_of: ClientOf) -> None:
     refused = 0
     for text in nasty(150, seed=7):
-        key = f"sk-{text}-end"
+        key = f"sk-canary-{text}-end"
 
         async def from_a_function(key: str = key) -> str:
             return key
@@ -228,7 +228,7 @@ async def test_a_key_is_one_word_or_is_refused_without_being_shown(server: Scrip
 async def test_an_address_is_one_or_is_refused(text: str) -> None:
     for url in (f"https://moonshot.test{text}x/v1", f"https://moonshot.test/v1{text}x"):
         try:
-            client = AsyncMoonshot(api_key="sk-test", base_url=url)
+            client = AsyncMoonshot(api_key="sk-canary-01", base_url=url)
         except ConfigurationError:
             continue
         await client.aclose()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moonshot_async import APIError, AsyncMoonshot, MemoryTransport
-from moonshot_async.redaction import Redactor
+from moonshot_async.redaction import Redactor, Unseen, forget_locals
 from moonshot_async.wire import Headers, Request, Response
 
 PROMPT = 'Canary prompt: the patient, born 1970 in Malmö, said "it hurts"\nand went home early in the evening.'
@@ -107,10 +107,28 @@ def test_every_text_of_a_request_counts() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b'{"messages": 1}', b'{"messages": [1]}', b"\xff", b"--boundary\r\nmessages", b'{"messages": []}'],
+    [
+        b"",
+        b"{",
+        b'{"messages": 1}',
+        b'{"messages": [1]}',
+        b"\xff",
+        b"--boundary\r\nwhat the server says",
+        b'{"messages": []}',
+    ],
 )
 def test_a_request_of_any_other_kind_hides_nothing(body: bytes) -> None:
     assert redactor(body).text("what the server says") == "what the server says"
+
+
+def test_texts_of_other_surfaces_and_bodies_count_too() -> None:
+    body = {"system": [{"type": "text", "text": "be kind, always"}], "input": "and how?", "instructions": "in short"}
+
+    assert redactor(body).text("be kind, always: and how? in short") == "***: *** ***"
+    assert (
+        redactor(["first text", {"role": "nothing", "it": "second text"}]).text("first text second text") == "*** ***"
+    )
+    assert redactor(b"a plain text").text("no: a plain text") == "no: ***"
 
 
 def test_words_are_left_alone() -> None:
@@ -213,3 +231,45 @@ def test_of_a_large_answer_the_beginning_is_kept() -> None:
     assert len(redactor().content(b"x" * 64 * 1024 * 1024)) == 256 * 1024
     assert redactor().content(b'"' + b"x" * 300_000) == b'"' + b"x" * (256 * 1024 - 1)
     assert time.process_time() - began < 3
+
+
+def raised(error: Exception, cause: Exception | None = None, module: str = "moonshot_async.x") -> Exception:
+    """An exception that went through a frame of the package with an argument."""
+    names: dict[str, Any] = {"__name__": module, "error": error, "cause": cause}
+    exec("def f(argument):\n    raise error from cause", names)
+    try:
+        names["f"](KEY)
+    except Exception as caught:  # noqa: BLE001  # it is what was asked for
+        return caught
+    raise AssertionError
+
+
+def locals_of(error: BaseException) -> dict[str, Any]:
+    assert error.__traceback__ is not None
+    assert error.__traceback__.tb_next is not None
+    return error.__traceback__.tb_next.tb_frame.f_locals
+
+
+def test_frames_of_the_package_are_emptied_and_no_others() -> None:
+    below = raised(KeyError())
+    error, foreign = raised(ValueError(), below), raised(ValueError(), module="somebody")
+    # Whoever handles one while the other is raised makes a circle.
+    below.__context__ = error
+
+    forget_locals(error)
+    forget_locals(foreign)
+
+    assert dict(locals_of(error)) == dict(locals_of(below)) == {}
+    assert locals_of(foreign)["argument"] == KEY
+
+
+def test_arguments_go_when_they_were_used_and_when_they_were_refused() -> None:
+    used, refused = {"prompt": PROMPT}, {"prompt": PROMPT}
+
+    with Unseen(used):
+        assert used
+    with pytest.raises(ValueError, match="x") as caught, Unseen(refused):
+        raise raised(ValueError("x"))
+
+    assert used == refused == {}
+    assert KEY not in "".join(repr(dict(trace.frame.f_locals)) for trace in caught.traceback[-1:])

@@ -55,15 +55,15 @@ from tests.scripted import LAST_CHUNK, SSE_HEAD, Peer, Start, chunk
 
 @pytest.mark.parametrize(("how", "ascii"), [("clean", True), ("reset", False)])
 async def test_a_stream_that_is_cut_at_any_byte_gives_the_whole_answer(how: str, ascii: bool) -> None:
-    body = Model(ascii=ascii).body()
+    model = Model(ascii=ascii)
     hows = set()
-    for place in range(len(body)):
-        model = Model((place, how), ascii=ascii)
-        async with client_of(model) as client:
+    async with client_of(model) as client:
+        for place in range(len(model.body())):
+            model.faults, model.requests = [(place, how)], []
             heard, completion = await heard_of(client, resume=1)
-        assert is_whole(heard, completion), place
-        hows.add(tuple(heard.hows))
-        assert len(model.requests) == 1 + len(heard.hows)
+            assert is_whole(heard, completion), place
+            hows.add(tuple(heard.hows))
+            assert len(model.requests) == 1 + len(heard.hows)
 
     assert hows == {("restarted",), ("continued",), ()}, "after its end nothing is asked for again"
 
@@ -417,7 +417,7 @@ FAULTS = st.lists(st.tuples(st.integers(0, 1000), st.sampled_from([*PASSING, *LA
 
 
 @given(faults=FAULTS, resume=st.integers(0, 5), size=st.sampled_from([1, 7, 4096]))
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_whatever_goes_wrong_the_whole_answer_comes_or_a_beginning_of_it_and_an_error(
     faults: list[tuple[int, str]], resume: int, size: int
 ) -> None:
@@ -495,6 +495,34 @@ async def test_what_cannot_be_resumed_says_why_and_holds_what_came(
     assert caught.value.partial is not None
     assert isinstance(caught.value.__cause__, StreamInterruptedError)
     assert caught.value.request is not None
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "chunks", "reason"),
+    [
+        ({}, [delta(tool_calls=[CALL]), end("tool_calls")], "tool_calls"),
+        ({}, [delta(tool_calls=[CALL]), end("length")], "length"),
+        ({}, [delta(refusal="No"), end()], "stop"),
+        ({"n": 2}, [TWO, end(), {"choices": [{"index": 1, "delta": {}, "finish_reason": "stop"}]}], "stop"),
+        ({"response_format": Point}, [delta(content='{"x":1}'), end()], "stop"),
+    ],
+)
+async def test_what_is_cut_behind_its_end_is_whole_whatever_it_holds(
+    asked: dict[str, Any], chunks: list[dict[str, Any]], reason: str
+) -> None:
+    requests = []
+
+    async def app(request: Request) -> Response:
+        requests.append(request)
+        return Response(200, {}, Broken(b"".join(map(frame, chunks)), "reset"))
+
+    async with client_of(app) as client, client.chat.completions.stream(**ASK, **asked, resume=1) as stream:
+        completion = await stream.get_final_completion()
+        assert stream.segments == 1
+        assert await stream.get_final_completion() == completion
+
+    assert completion.choices[0].finish_reason == reason
     assert len(requests) == 1
 
 

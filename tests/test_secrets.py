@@ -99,7 +99,9 @@ def test_the_watch_finds_the_locals_of_our_frames_and_of_no_others(error: Except
     with SCAN.apart() as elsewhere, pytest.raises(type(error)):
         planted(error.with_traceback(None), module="somebody")(CANARY_PROMPT)
 
-    assert found[0].startswith("'Canary prompt' in local 'argument' of moonshot_async.planted.planted:2, in the traceback")
+    assert found[0].startswith(
+        "'Canary prompt' in local 'argument' of moonshot_async.planted.planted:2, in the traceback"
+    )
     assert not elsewhere
 
 
@@ -303,14 +305,18 @@ async def test_a_call_that_fails_shows_nothing_of_what_was_sent(
     scripted: Start, client_of: Any, call: Call, fault: Callable[[Peer], Awaitable[None]]
 ) -> None:
     client = client_of(await scripted(fault), max_retries=0)
+    raised: MoonshotError | None = None
+
     try:
         await call(client)
     except MoonshotError as error:
-        # Whoever tells of errors has the context, too.
-        assert found_in(error) == []
-        assert found_in(pickle.loads(pickle.dumps(error))) == []
-    else:
-        assert fault in (page, error_event, FAULTS["200"]), "it was to fail"
+        raised = error
+
+    # What a caller takes as it comes is an answer like any other.
+    assert raised is not None or fault in (page, error_event, FAULTS["200"])
+    if raised is not None:
+        assert found_in(raised) == []
+        assert found_in(pickle.loads(pickle.dumps(raised))) == []
 
 
 @pytest.mark.parametrize("fault", [reset, refuse])
@@ -326,7 +332,9 @@ async def test_an_upload_that_fails_shows_nothing_of_the_file(
     assert found_in(caught.value) == []
 
 
-@pytest.mark.parametrize("call", [*(CALLS[name] for name in ("create", "chunks", "events", "count", "post")), *UPLOADS.values()])
+@pytest.mark.parametrize(
+    "call", [*(CALLS[name] for name in ("create", "chunks", "events", "count", "post")), *UPLOADS.values()]
+)
 async def test_a_timeout_of_the_callers_own_shows_nothing_of_what_was_sent(
     scripted: Start, client_of: Any, call: Call
 ) -> None:
@@ -439,7 +447,11 @@ BAD_KEYS = [f"{CANARY_KEY}\r\nX-Evil: 1", f"{CANARY_KEY}\0", f"{CANARY_KEY} x", 
 def test_a_key_that_is_refused_is_not_shown(key: Any, cls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     good = cls(api_key="x")
 
-    for make in (lambda: cls(api_key=key), lambda: good.with_options(api_key=key), lambda: setattr(good, "api_key", key)):
+    for make in (
+        lambda: cls(api_key=key),
+        lambda: good.with_options(api_key=key),
+        lambda: setattr(good, "api_key", key),
+    ):
         with pytest.raises(ConfigurationError) as caught:
             make()
         assert found_in(caught.value) == []
@@ -541,7 +553,9 @@ async def test_a_raw_response_hides_a_key_in_the_query() -> None:
     assert mark_in(pickle.dumps([raw.http_request, raw.http_response])) is None
 
 
-@pytest.mark.parametrize("proxy", ["http://me:{}@127.0.0.1:1", "http://me:{}@nowhere.invalid:1", "ftp://me:{}@x", "http://{}@:1"])
+@pytest.mark.parametrize(
+    "proxy", ["http://me:{}@127.0.0.1:1", "http://me:{}@nowhere.invalid:1", "ftp://me:{}@x", "http://{}@:1"]
+)
 async def test_the_password_of_a_proxy_is_not_shown(proxy: str) -> None:
     with pytest.raises(MoonshotError) as caught:
         transport = AiohttpTransport(
@@ -637,5 +651,3 @@ def test_what_rich_shows_is_hidden_too() -> None:
     assert mark_in(SimpleNamespace(it=request)) is None
     assert list(request.__rich_repr__()) == []
     assert repr(BatchRequest("a", ASK)) == "BatchRequest('a', ...)"
-
-

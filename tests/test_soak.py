@@ -149,7 +149,7 @@ def server() -> Iterator[SoakServer]:
 
 @pytest.fixture
 def limits() -> RateLimits:
-    return RateLimits(concurrency=CONCURRENCY)
+    return RateLimits(concurrency=CONCURRENCY, adaptive=False)
 
 
 @pytest.fixture

@@ -311,6 +311,67 @@ async def test_what_is_no_completion_raises_what_it_is(name: str) -> None:
     assert_clean(caught.value)
 
 
+def with_content(content: bytes) -> bytes:
+    return COMPLETION.replace(b'"x"', content)
+
+
+def with_more(more: bytes) -> bytes:
+    return COMPLETION[:-1] + b"," + more + b"}"
+
+
+# Bodies, and the text that they have; None where only an error can be right.
+ODD_DOCUMENTS: dict[str, tuple[bytes, str | None]] = {
+    "an array": (b"[]", None),
+    "text": (b'"x"', None),
+    "choices null": (b'{"id":"c","choices":null}', None),
+    "choices a number": (b'{"id":"c","choices":5}', None),
+    "choices of null": (b'{"id":"c","choices":[null]}', None),
+    "content a number": (with_content(b"5"), None),
+    "content an object": (with_content(b"{}"), None),
+    "content null": (with_content(b"null"), ""),
+    "NaN": (with_more(b'"score":NaN'), None),
+    "a number beyond numbers": (with_more(b'"score":1e999'), None),
+    "a number of ten thousand digits": (with_more(b'"score":' + b"9" * 10_000), None),
+    "created beyond numbers": (with_more(b'"created":' + b"9" * 100), "x"),
+    "nesting without end": (with_more(b'"deep":' + b"[" * 200_000), None),
+    "nesting with an end": (with_more(b'"deep":' + b"[" * 200_000 + b"]" * 200_000), None),
+    "a byte order mark": (b"\xef\xbb\xbf" + COMPLETION, "x"),
+    "bad UTF-8": (with_content(b'"a\xff\xc3b"'), "a\ufffd\ufffdb"),
+    "a lone surrogate": (with_content(b'"a\\ud83db"'), "a\ufffdb"),
+    "a NUL": (with_content(b'"a\\u0000b"'), "a\0b"),
+    "fields that nobody knows": (with_more(b'"new":{"deep":[1]}'), "x"),
+    "the same field twice": (with_more(b'"id":"d"'), "x"),
+    "usage null": (with_more(b'"usage":null'), "x"),
+    "usage empty": (with_more(b'"usage":{}'), "x"),
+    "another reason": (COMPLETION.replace(b'"stop"', b'"bored"'), "x"),
+    "words of the protocol": (with_content(b'"data: [DONE]\\n\\nevent: error"'), "data: [DONE]\n\nevent: error"),
+    "white space around": (b"\r\n\t " + COMPLETION + b"\n\n ", "x"),
+    "something behind": (COMPLETION + b"{}", None),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("name", ODD_DOCUMENTS)
+async def test_odd_json_is_the_right_text_or_an_error_of_ours(name: str, stream: bool) -> None:
+    body, text = ODD_DOCUMENTS[name]
+    if stream:
+        body = body.replace(b'"message"', b'"delta"').replace(b"\n", b"\ndata: ")
+        chunks, error = await read(in_memory(event(body) + DONE))
+        said: str | None = text_of(chunks)
+    else:
+        said, error = None, None
+        try:
+            answered = await in_memory(body, kind="application/json").chat.completions.create(**ASK)
+            said = answered.choices[0].message.content or ""
+        except APIError as caught:
+            error = caught
+    if text is None:
+        assert isinstance(error, APIResponseValidationError)
+        assert_clean(error)
+    else:
+        assert (error, said) == (None, text)
+
+
 CUT_BODIES = {
     "shorter than its Content-Length": answer(COMPLETION)[:-9],
     "nothing at all": b"",

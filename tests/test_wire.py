@@ -11,7 +11,7 @@ import pytest
 
 from moonshot_async import ConfigurationError, Headers, Request, Response, ResponseTooLargeError, Timeout
 from moonshot_async.errors import UploadError
-from moonshot_async.headers import SECRET_HEADERS
+from moonshot_async.headers import SECRET_HEADERS, is_secret_header, secrets_in_url, shown_url
 from moonshot_async.wire import as_stream
 
 KEY = "sk-canary-key-123"
@@ -95,6 +95,63 @@ def test_secret_headers_are_not_shown(name: str) -> None:
     for shown in (repr(headers), repr(pickle.dumps(headers, 0)), repr(dict(pickle.loads(pickle.dumps(headers))))):
         assert KEY not in shown
         assert "shown" in shown
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["X-Auth-Token", "Ocp-Apim-Subscription-Key", "X-Goog-Api-Key", "X-Amz-Security-Token", "X-My-Secret", "SID"],
+)
+def test_headers_that_are_called_like_keys_are_not_shown_either(name: str) -> None:
+    assert is_secret_header(name)
+    assert KEY not in repr(Headers({name: KEY}))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["X-RateLimit-Remaining-Tokens", "Msh-Request-Signature", "Idempotency-Key", "WWW-Authenticate", "Keep-Alive"],
+)
+def test_headers_that_a_reader_of_errors_wants_are_shown(name: str) -> None:
+    assert not is_secret_header(name)
+    assert "shown" in repr(Headers({name: "shown"}))
+
+
+def test_a_header_that_cannot_be_sent_is_not_shown_either() -> None:
+    headers: Any = Headers([("X-A", f"{KEY}\r\n"), ("X-B", KEY.encode()), (5, "shown")])
+
+    assert KEY not in repr(headers)
+    with pytest.raises(ConfigurationError, match="header name 'Authorization' is not valid") as caught:
+        Headers({f"Authorization: Bearer {KEY}": ""}).checked()
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "hidden"),
+    [
+        ("https://x.example/v1/a?b=c&d", "https://x.example/v1/a?b=c&d", set()),
+        ("https://x.example/?api_key=a%20b&after=f", "https://x.example/?api_key=***&after=f", {"a%20b", "a b"}),
+        ("https://x.example/#access_token=abc", "https://x.example/#access_token=***", {"abc"}),
+        ("http://me:word@x.example:1/@me", "http://***@x.example:1/@me", {"me", "word"}),
+        (
+            "http://x.example/?key=a;X-Amz-Signature=b&key=",
+            "http://x.example/?key=***;X-Amz-Signature=***&key=",
+            {"a", "b"},
+        ),
+        ("/files/a?token=abc", "/files/a?token=***", {"abc"}),
+        ("no URL @ all", "no URL @ all", set()),
+    ],
+)
+def test_a_url_is_shown_without_what_opens_doors(url: str, shown: str, hidden: set[str]) -> None:
+    assert shown_url(url) == shown
+    assert set(secrets_in_url(url)) == hidden
+
+
+def test_a_request_hides_a_key_in_its_url_but_sends_it() -> None:
+    one = Request("GET", f"https://x.example/v1/models?token={KEY}&a=1")
+
+    for safe in (one.redacted(), pickle.loads(pickle.dumps(one))):
+        assert safe.url == "https://x.example/v1/models?token=***&a=1"
+    assert repr(one) == "Request(GET https://x.example/v1/models?token=***&a=1, 0 bytes, attempt 1)"
+    assert one.url.endswith(f"{KEY}&a=1")
 
 
 def test_copies_of_what_cannot_change_lose_nothing() -> None:

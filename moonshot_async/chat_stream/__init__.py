@@ -152,8 +152,14 @@ class ChatStreamManager(Generic[T]):
     async def __aenter__(self) -> ChatStream[T]:
         request, state = self._request(), self._state()
         whole = None if self._whole is None else self._whole(request)
-        with nullcontext() if whole is None else whole.part():
-            stream = await self._send(request, Told(state))
+        try:
+            with nullcontext() if whole is None else whole.part():
+                stream = await self._send(request, Told(state))
+        except BaseException:
+            # An exception that somebody keeps would hold this frame, and so the call in flight.
+            if whole is not None:
+                whole.end()
+            raise
         self._stream = ChatStream(Segments(stream, state, request, self._send, self._plan, self.backoff, whole))
         return self._stream
 

@@ -108,14 +108,19 @@ def is_cut(error: APIError) -> bool:
     return type(error) is APIError and (error.type in _PASSING_TYPES or error.code in _PASSING_CODES)
 
 
+def was_filtered(answer: ChatCompletion) -> bool:
+    """Whether moderation ended an answer."""
+    return any(choice.finish_reason == "content_filter" for choice in answer.choices)
+
+
 def obstacle_in(answer: ChatCompletion) -> str | None:
     """Why what arrived of an answer cannot be gone on with, if so."""
+    if was_filtered(answer):
+        return "the content filter ended it"
     if len(answer.choices) > 1:
         return "it has several choices"
     for choice in answer.choices:
         message = choice.message
-        if choice.finish_reason == "content_filter":
-            return "the content filter ended it"
         if message.tool_calls or message.function_call:
             return "tool calls have begun"
         if message.refusal:

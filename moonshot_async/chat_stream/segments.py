@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from moonshot_async.chat_events import How, StreamResumedEvent
-from moonshot_async.chat_stream.resume import Backoff, Plan, going_on, is_cut, obstacle_in, same_again
+from moonshot_async.chat_stream.resume import Backoff, Plan, going_on, is_cut, obstacle_in, same_again, was_filtered
 from moonshot_async.chat_stream.state import ChatCompletionStreamState
 from moonshot_async.errors import APIError, APITimeoutError, ClientClosedError, MoonshotError, StreamInterruptedError
 from moonshot_async.lifecycle import Whole
@@ -162,11 +162,10 @@ class Segments(Generic[T]):
             return "length"
         if cut is None:
             cut = self._cut = self._interrupted("The stream broke off: it ended before its first chunk.")
-        obstacle = None if answer is None else obstacle_in(answer)
-        if state.finished and not obstacle:
+        if answer is not None and state.finished and not was_filtered(answer):
             # It broke off behind the end of the answer.
             return None
-        if answer is not None and (obstacle := obstacle or plan.obstacle):
+        if answer is not None and (obstacle := obstacle_in(answer) or plan.obstacle):
             return self._about(cut, f"{cut.message} It cannot be resumed: {obstacle}.")
         if self._resumed >= plan.resume:
             if self._resumed:

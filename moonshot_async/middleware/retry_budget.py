@@ -24,7 +24,8 @@ class RetryBudget:
     thousand brought, and an outage after a day of good calls finds no more than the reserve. Ten seconds in which
     nothing failed fill it up to the reserve.
 
-    It costs nothing to wait as a 429 asks for: the service itself spreads its callers then.
+    It costs nothing to wait as a 429 asks for, since the service itself spreads its callers then, nor to replace an
+    idle connection that the server had closed.
 
     Args:
         ratio: what each call brings, from 0 to 1.

@@ -35,8 +35,8 @@ def describe(error: Exception) -> str:
         case aiohttp.ClientConnectorDNSError():
             return f"the name {error.host} was not found"
         case aiohttp.ClientConnectorError():
-            reason = error.os_error.strerror or str(error.os_error) or type(error.os_error).__name__
-            return f"no connection to {error.host}:{error.port}: {reason}"
+            why = error.os_error.strerror or str(error.os_error) or type(error.os_error).__name__
+            return f"no connection to {error.host}:{error.port}: {why}"
         case aiohttp.ServerDisconnectedError():
             return "the server closed the connection without an answer"
         case aiohttp.ClientPayloadError():

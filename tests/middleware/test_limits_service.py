@@ -4,15 +4,19 @@ import asyncio
 import itertools
 import json
 from collections import deque
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from moonshot_async import AsyncMoonshot, MemoryTransport
 from moonshot_async.catalog import CATALOG, Tier
 from moonshot_async.clocks import NO_TIMEOUT
 from moonshot_async.errors import RateLimitError
 from moonshot_async.fake import FakeMoonshot
+from moonshot_async.fake.limits import Limiter
 from moonshot_async.middleware import Handler
 from moonshot_async.middleware.limits import RateLimits
 from moonshot_async.pipeline import compose, exchange
@@ -194,3 +198,84 @@ def test_long_prompts_do_not_pass_the_tokens_of_a_minute() -> None:
     service = virtual_time.run(main())
 
     assert service.statuses == [200] * 60
+
+
+class Asked(NamedTuple):
+    """A call: when it is made, how long its answer takes, what it may have, and when its caller gives up."""
+
+    after: float
+    takes: float
+    most: int
+    priority: int
+    patience: float | None
+    broken: bool
+
+
+calls = st.builds(
+    Asked,
+    after=st.just(0.0) | st.floats(0, 30),
+    takes=st.just(0.0) | st.floats(0, 90),
+    most=st.integers(1, 300),
+    priority=st.integers(-1, 1),
+    patience=st.none() | st.just(0.0) | st.floats(0, 100),
+    broken=st.sampled_from([False, False, False, True]),
+)
+
+
+@settings(max_examples=60)
+@given(
+    schedule=st.lists(calls, min_size=1, max_size=25),
+    concurrency=st.integers(1, 4),
+    rpm=st.integers(1, 8),
+    tpm=st.integers(400, 900),
+)
+def test_no_schedule_passes_a_limit_or_leaves_anything(
+    schedule: list[Asked], concurrency: int, rpm: int, tpm: int
+) -> None:
+    async def main() -> None:
+        clock = asyncio.get_running_loop().time
+        service = Limiter(Tier(9, 0, concurrency=concurrency, rpm=rpm, tpm=tpm), clock)
+        # What the service itself brings up beside its limits teaches nothing here.
+        limits = RateLimits(concurrency=concurrency, rpm=rpm, tpm=tpm, clock=clock, adaptive=False)
+
+        async def call(asked: Asked) -> None:
+            body = json.dumps({"messages": [{"role": "user"}], "max_completion_tokens": asked.most}).encode()
+            request = Request("POST", URL, {}, body, timeout=NO_TIMEOUT, priority=asked.priority)
+
+            async def app(request: Request) -> Response:
+                # Raises where a limit is passed.
+                service.admit(5, asked.most)
+                response = Response(200, {}, _pieces(asked))
+                service.attach(response, 5)
+                return response
+
+            response = await limits(request, app)
+            try:
+                await response.read()
+            except ConnectionResetError:
+                pass
+
+        tasks = []
+        for asked in schedule:
+            await asyncio.sleep(asked.after)
+            task = asyncio.create_task(call(asked))
+            tasks.append(task)
+            if asked.patience is not None:
+                asyncio.get_running_loop().call_later(asked.patience, task.cancel)
+        done, _ = await asyncio.wait(tasks)
+
+        for task in done:
+            assert task.cancelled() or task.exception() is None
+        await asyncio.sleep(100)
+        left = limits.snapshot()
+        assert (left.waiting, left.in_flight, left.requests, left.tokens) == (0, 0, 0, 0)
+
+    virtual_time.run(main())
+
+
+async def _pieces(asked: Asked) -> AsyncIterator[bytes]:
+    yield b"data: {}\n\n"
+    await asyncio.sleep(asked.takes)
+    if asked.broken:
+        raise ConnectionResetError
+    yield b'data: {"usage": {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}}\n\n'

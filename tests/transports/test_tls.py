@@ -124,7 +124,7 @@ def permissive() -> ssl.SSLContext:
 
 async def refused(url: str, **options: Any) -> APIConnectionError:
     async with AsyncMoonshot(
-        api_key="sk-test", base_url=url, transport=AiohttpTransport(**options), max_retries=0
+        api_key="sk-canary-01", base_url=url, transport=AiohttpTransport(**options), max_retries=0
     ) as client:
         with pytest.raises(APIConnectionError) as caught:
             await client.chat.completions.create(**ASK)
@@ -158,11 +158,11 @@ async def test_the_authorities_in_a_file_are_trusted(
     async with (
         serving(certificates["good"]) as (url, heard),
         AsyncMoonshot(
-            api_key="sk-test", base_url=url, transport=AiohttpTransport(ca_file=path(certificates["good"][0]))
+            api_key="sk-canary-01", base_url=url, transport=AiohttpTransport(ca_file=path(certificates["good"][0]))
         ) as client,
     ):
         assert (await client.chat.completions.create(**ASK)).choices[0].message.content == "x"
-        assert b"Bearer sk-test" in heard[0]
+        assert b"Bearer sk-canary-01" in heard[0]
 
 
 async def test_old_tls_is_refused(certificates: dict[str, Certificate]) -> None:
@@ -227,7 +227,7 @@ import asyncio, sys
 from moonshot_async import APIConnectionError, AsyncMoonshot
 
 async def main():
-    async with AsyncMoonshot(api_key="sk-test", base_url=sys.argv[1], max_retries=0) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", base_url=sys.argv[1], max_retries=0) as client:
         try:
             await client.models.list()
         except APIConnectionError as error:
@@ -301,14 +301,14 @@ ELSEWHERE = [
 @pytest.mark.parametrize("own", [False, True], ids=["default", "own transport"])
 @pytest.mark.parametrize("url", HERE)
 async def test_what_stays_on_this_machine_needs_no_encryption(url: str, own: bool) -> None:
-    await AsyncMoonshot(api_key="sk-test", base_url=url, transport=AiohttpTransport() if own else None).aclose()
+    await AsyncMoonshot(api_key="sk-canary-01", base_url=url, transport=AiohttpTransport() if own else None).aclose()
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["default", "own transport"])
 @pytest.mark.parametrize("url", ELSEWHERE)
 async def test_what_leaves_this_machine_readable_is_warned_of_once(url: str, own: bool) -> None:
     with pytest.warns(UserWarning, match=r"base_url is plain http to .* silence this with") as warned:
-        client = AsyncMoonshot(api_key="sk-test", base_url=url, transport=AiohttpTransport() if own else None)
+        client = AsyncMoonshot(api_key="sk-canary-01", base_url=url, transport=AiohttpTransport() if own else None)
     assert [warning.filename for warning in warned] == [__file__]
     client.with_options(timeout=5)
     with pytest.warns(UserWarning, match=r"base_url is plain http to .* silence this with") as warned:
@@ -324,5 +324,5 @@ async def test_what_stays_in_this_process_needs_no_warning() -> None:
     async def app(_: Request) -> Response:
         return Response(200, {}, COMPLETION)
 
-    async with AsyncMoonshot(api_key="sk-test", base_url=ELSEWHERE[0], transport=MemoryTransport(app)) as client:
+    async with AsyncMoonshot(api_key="sk-canary-01", base_url=ELSEWHERE[0], transport=MemoryTransport(app)) as client:
         await client.chat.completions.create(**ASK)
