@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from moonshot_async.middleware.breaker import CircuitBreaker as CircuitBreaker
     from moonshot_async.middleware.breaker import CircuitState as CircuitState
     from moonshot_async.middleware.limit_store import LimitStore as LimitStore
+    from moonshot_async.middleware.limit_store import MemoryLimitStore as MemoryLimitStore
+    from moonshot_async.middleware.limits import LimitsSnapshot as LimitsSnapshot
     from moonshot_async.middleware.limits import RateLimits as RateLimits
     from moonshot_async.middleware.log import Log as Log
     from moonshot_async.middleware.retry import Retry as Retry
@@ -128,8 +130,8 @@ _HOMES = {
         "UploadError",
     ),
     "middleware.breaker": ("CircuitBreaker", "CircuitState"),
-    "middleware.limit_store": ("LimitStore",),
-    "middleware.limits": ("RateLimits",),
+    "middleware.limit_store": ("LimitStore", "MemoryLimitStore"),
+    "middleware.limits": ("LimitsSnapshot", "RateLimits"),
     "middleware.log": ("Log",),
     "middleware.retry": ("Retry",),
     "middleware.retry_budget": ("RetryBudget",),
@@ -196,7 +198,9 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "LengthFinishReasonError",
     "LimitReachedError",
     "LimitStore",
+    "LimitsSnapshot",
     "Log",
+    "MemoryLimitStore",
     "MemoryTransport",
     "MoonshotError",
     "NOT_GIVEN",

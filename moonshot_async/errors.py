@@ -30,8 +30,8 @@
     ├── BatchFailedError                       the service refused the input file of a batch; `.batch`
     └── ConfigurationError                     a key, URL or option that cannot work; also a ValueError; before any I/O
 
-No exception holds a key or a prompt: requests are kept without body and with secret headers hidden, and a key that a
-server echoes is masked. All of them survive pickling and copying.
+No exception holds a key or a prompt: requests are kept without body and with secret headers hidden, and what a server
+echoes of them is masked; nor do the locals of this package in its traceback. All of them survive pickling and copying.
 
 See: https://platform.kimi.ai/docs/api/errors
 """

@@ -18,11 +18,11 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Final
 
+import msgspec
 import pytest
 
 from moonshot_async.client import AsyncMoonshot
 from moonshot_async.errors import APIError, MoonshotError
-from moonshot_async.headers import Unshown
 from moonshot_async.streaming import Stream
 from moonshot_async.wire import Response
 
@@ -62,9 +62,9 @@ def mark_in(value: object, depth: int = _DEPTH) -> str | None:
         found = (mark_in(item, depth - 1) for _, item in zip(range(_ITEMS), items, strict=False))
         return next((mark for mark in found if mark), None)
     try:
-        # rich has its own way to show locals.
-        rich = getattr(value, "__rich_repr__", None)
-        return mark_in(repr(value)) or (mark_in(list(rich() or ())) if isinstance(value, Unshown) and rich else None)
+        # rich has its own way to show structs.
+        fields = list(value.__rich_repr__()) if isinstance(value, msgspec.Struct) else []
+        return mark_in(repr(value)) or mark_in(fields, depth - 1)
     except Exception:  # noqa: BLE001  # what cannot be shown shows nothing
         return None
 
@@ -202,7 +202,7 @@ class SecretsScan:
     def _client_used(self, client: AsyncMoonshot) -> None:
         self.look_at_sample(client, "client")
         self.look_at_sample(client._pipeline, "pipeline")
-        self.look_at_sample(client.default_headers, "headers of a client")
+        self.look_at_sample(client.default_headers, "header set of a client")
 
     def _response_made(self, response: Response, *_: Any, **__: Any) -> None:
         # Others become errors, and are searched in those: then they hide what was echoed.

@@ -32,7 +32,7 @@ FAULTS = {
 }
 OUTAGE = {"failed": 1.0}
 # Seconds that an answer takes, drawn evenly: enough for many calls to be under way at once.
-PACE = (0.2, 1.4)
+PACE = (0.4, 2.4)
 
 _WORDS = ("rain", "wind ", "日本", " 😀", "e\u0301", "\n", "tea", '"so"', "\\", "data: [DONE]", "über", "  ", "σ", "0")
 _SSE_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"

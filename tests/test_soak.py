@@ -22,7 +22,7 @@ CALLS = int(os.environ.get("MOONSHOT_ASYNC_SOAK", "20000"))
 CONCURRENCY = min(1000, CALLS // 2)
 # What every call may take, and what one in twenty may.
 PATIENT = Timeout(total=20, first_token=2.5, idle=2.5, read=2.5)
-HASTY = 0.7
+HASTY = 1.2
 GRACE = 0.25
 
 

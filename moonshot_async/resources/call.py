@@ -83,7 +83,7 @@ def take_options(params: dict[str, Any]) -> CallOptions:
 
 
 def check_options(options: Mapping[str, Any], *, call: str) -> None:
-    """Refuse keywords that are none of `CallOptions`, and hide what is in those that may hold keys.
+    """Refuse keywords that are none of `CallOptions`, and hide what is in those that may hold keys, where they stand.
 
     Raises:
         TypeError: names the first one.
@@ -93,10 +93,10 @@ def check_options(options: Mapping[str, Any], *, call: str) -> None:
             raise TypeError(
                 f"{call}() got an unexpected keyword argument {name!r}; it takes {', '.join(sorted(_OPTIONS))}"
             )
-    if isinstance(options, dict):
-        for name in _HOLDING_KEYS:
-            if isinstance(given := options.get(name), Mapping):
-                options[name] = Given(given)
+    keywords: Any = options
+    for name in _HOLDING_KEYS:
+        if isinstance(given := keywords.get(name), Mapping):
+            keywords[name] = Given(given)
 
 
 def post(

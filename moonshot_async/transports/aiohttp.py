@@ -86,9 +86,7 @@ class AiohttpTransport:
         }
         if ca_file is not None:
             if ssl_context is not None:
-                raise ConfigurationError(
-                    "ssl_context and ca_file exclude each other: load the file into the context"
-                )
+                raise ConfigurationError("ssl_context and ca_file exclude each other: load the file into the context")
             ssl_context = trusting(ca_file)
         if ssl_context is not None:
             self._options["ssl"] = ssl_context

@@ -24,6 +24,7 @@ from moonshot_async.errors import (
     RateLimitError,
 )
 from moonshot_async.fake import FakeMoonshot
+from moonshot_async.middleware.limit_body import HeldBody
 from moonshot_async.middleware.limit_store import Counted, Limits, MemoryLimitStore, Need, Refusal, Reservation
 from moonshot_async.middleware.limits import LimitsSnapshot, RateLimits
 from moonshot_async.pipeline import compose, exchange
@@ -158,6 +159,21 @@ async def test_tokens_are_reserved_at_admission_and_settled_by_the_usage() -> No
     assert (settled.tokens, settled.day_tokens) == (20 + 100, 25)
 
 
+async def test_what_texts_really_count_is_learned() -> None:
+    limits = RateLimits()
+    message = {"role": "user", "content": "x" * 4000}
+    long = request().replace(body=json.dumps({"messages": [message], "max_tokens": 1}).encode())
+
+    async def app(request: Request) -> Response:
+        return Response(200, {}, '{"usage": {"prompt_tokens": 2000, "completion_tokens": 1}}')
+
+    await (await limits(long, app)).read()
+    counted = limits.snapshot().tokens
+    await limits(long, app)
+
+    assert limits.snapshot().tokens - counted == pytest.approx(2001, abs=1)
+
+
 async def test_with_refund_only_what_was_used_counts() -> None:
     limits = RateLimits(refund=True)
 
@@ -270,6 +286,21 @@ async def test_streams_of_a_client_hold_their_places(no_leaks: None) -> None:
         reading.cancel()
         await asyncio.wait([reading])
         assert limits.snapshot().in_flight == 0
+
+
+async def test_of_a_long_body_only_the_end_is_kept() -> None:
+    limits = RateLimits()
+
+    async def app(request: Request) -> Response:
+        return Response(200, {}, (b"x" * 4000 for _ in range(1000)))
+
+    response = await limits(request(), app)
+    kept = 0
+    while await response.body.read():
+        assert isinstance(response.body, HeldBody)
+        kept = max(kept, sum(map(len, response.body._pieces)))
+
+    assert kept < 100_000
 
 
 # Who goes first, and who gives up
@@ -561,6 +592,38 @@ async def test_an_overloaded_service_gets_fewer_at_once(server: Server) -> None:
     while server.waiting:
         server.answer()
     await asyncio.wait(calls)
+
+
+async def test_when_one_is_served_after_a_refusal_the_next_ones_go_at_once(server: Server) -> None:
+    limits = RateLimits(clock=lambda: 0.0)
+
+    async def call() -> Response:
+        return await limits(request(), exchange(MemoryTransport(server)))
+
+    calls = [asyncio.create_task(call()) for _ in range(10)]
+    await settle()
+    server.waiting.reverse()
+    server.answer(refusal())
+    while server.waiting:
+        server.answer()
+    await settle()
+    for done in calls[:9]:
+        done.result().close()
+    later = [asyncio.create_task(call()) for _ in range(3)]
+    await settle()
+    assert len(server.waiting) == 1
+
+    server.answer()
+    await settle()
+
+    # Its body is still being read.
+    assert len(server.waiting) == 2
+    while server.waiting:
+        server.answer()
+        await settle()
+    for done in later:
+        done.result().close()
+    assert isinstance(calls[9].exception(), RateLimitError)
 
 
 async def test_what_is_not_adaptive_learns_nothing() -> None:

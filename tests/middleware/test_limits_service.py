@@ -16,6 +16,7 @@ from moonshot_async.catalog import CATALOG, Tier
 from moonshot_async.clocks import NO_TIMEOUT
 from moonshot_async.errors import RateLimitError
 from moonshot_async.fake import FakeMoonshot
+from moonshot_async.fake.counting import prompt_tokens
 from moonshot_async.fake.limits import Limiter
 from moonshot_async.middleware import Handler
 from moonshot_async.middleware.limits import RateLimits
@@ -200,6 +201,10 @@ def test_long_prompts_do_not_pass_the_tokens_of_a_minute() -> None:
     assert service.statuses == [200] * 60
 
 
+MESSAGE = {"role": "user", "content": "Hi, you"}
+PROMPT = prompt_tokens({"messages": [MESSAGE]})[0]
+
+
 class Asked(NamedTuple):
     """A call: when it is made, how long its answer takes, what it may have, and when its caller gives up."""
 
@@ -239,14 +244,14 @@ def test_no_schedule_passes_a_limit_or_leaves_anything(
         limits = RateLimits(concurrency=concurrency, rpm=rpm, tpm=tpm, clock=clock, adaptive=False)
 
         async def call(asked: Asked) -> None:
-            body = json.dumps({"messages": [{"role": "user"}], "max_completion_tokens": asked.most}).encode()
+            body = json.dumps({"messages": [MESSAGE], "max_completion_tokens": asked.most}).encode()
             request = Request("POST", URL, {}, body, timeout=NO_TIMEOUT, priority=asked.priority)
 
             async def app(request: Request) -> Response:
                 # Raises where a limit is passed.
-                service.admit(5, asked.most)
+                service.admit(PROMPT, asked.most)
                 response = Response(200, {}, _pieces(asked))
-                service.attach(response, 5)
+                service.attach(response, PROMPT)
                 return response
 
             response = await limits(request, app)
@@ -278,4 +283,5 @@ async def _pieces(asked: Asked) -> AsyncIterator[bytes]:
     await asyncio.sleep(asked.takes)
     if asked.broken:
         raise ConnectionResetError
-    yield b'data: {"usage": {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}}\n\n'
+    usage = {"prompt_tokens": PROMPT, "completion_tokens": 5, "total_tokens": PROMPT + 5}
+    yield b"data: " + json.dumps({"usage": usage}).encode() + b"\n\n"

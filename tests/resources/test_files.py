@@ -72,7 +72,11 @@ class Service:
 
 def client_of(service: Service, **options: Any) -> AsyncMoonshot:
     return AsyncMoonshot(
-        api_key="sk-canary-01", base_url="http://files.test/v1", transport=MemoryTransport(service), max_retries=0, **options
+        api_key="sk-canary-01",
+        base_url="http://files.test/v1",
+        transport=MemoryTransport(service),
+        max_retries=0,
+        **options,
     )
 
 

@@ -20,7 +20,11 @@ async def test_messages_are_counted() -> None:
     assert count.total_tokens == 80
     assert count.request_id == "req-1"
     assert service.path == "/tokenizers/estimate-token-count"
-    assert service.sent == {"model": "kimi-k3", "messages": [{"role": "user", "content": "Canary prompt: hi"}], "new": 1}
+    assert service.sent == {
+        "model": "kimi-k3",
+        "messages": [{"role": "user", "content": "Canary prompt: hi"}],
+        "new": 1,
+    }
 
 
 async def test_response_messages_are_sent_as_they_were_received() -> None:
