@@ -244,8 +244,6 @@ class Pipeline:
                 check_depth(content, decode, self._bounds)
             answer = decode(content)
         except APIError as error:
-            # What a server repeats of a prompt stays in no frame that raises.
-            content = b""
             complete(error, request, response)
             raise
         except MoonshotError as error:

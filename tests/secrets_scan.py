@@ -56,7 +56,7 @@ def mark_in(value: object, depth: int = _DEPTH) -> str | None:
     if isinstance(value, memoryview):
         return mark_in(value.tobytes())
     if isinstance(value, (list, tuple, set, frozenset, dict)) and type(value).__repr__ in _PLAIN_REPRS:
-        if depth == 0:
+        if depth <= 0:
             return None
         items = [*value, *value.values()] if isinstance(value, dict) else value
         found = (mark_in(item, depth - 1) for _, item in zip(range(_ITEMS), items, strict=False))

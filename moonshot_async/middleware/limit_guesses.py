@@ -26,10 +26,12 @@ class ConcurrencyGuess:
 
     Attributes:
         limit: the guess; None for none.
+        sure: whether more than a few refusals speak for it.
     """
 
     def __init__(self) -> None:
         self.limit: int | None = None
+        self.sure = False
         self._refused_at: int | None = None
         # Both, as they were at the last success.
         self._before: tuple[int | None, int | None] = (None, None)
@@ -52,7 +54,8 @@ class ConcurrencyGuess:
         self._successes += 1
         if self._successes < (limit if edge is None or limit + 1 < edge else max(limit, _CONCURRENCY_PROBE)):
             return False
-        self.limit = limit + (max(1, limit // 4) if edge is None else 1)
+        # Fast while it is far from what was refused.
+        self.limit = limit + max(1, (limit if edge is None else edge - 1 - limit) // 4)
         self._successes = 0
         return True
 
@@ -82,10 +85,12 @@ class RateGuess:
 
     Attributes:
         limit: the guess; None for none.
+        sure: whether more than a few refusals speak for it.
     """
 
     def __init__(self, minute: float) -> None:
         self.limit: int | None = None
+        self.sure = False
         self._minute = minute
         self._taken = Window(minute * (1 + MARGIN))
         self._refused_at = 0
@@ -93,6 +98,10 @@ class RateGuess:
         self._raised = False
         self._successes = 0
         self._changed = 0.0
+
+    def forget(self) -> None:
+        """There is no such limit, or it is known."""
+        self.limit, self.sure = None, False
 
     def sent(self, now: float) -> Bucket:
         return self._taken.add(0, now)

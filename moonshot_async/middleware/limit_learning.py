@@ -3,6 +3,9 @@
 Too many at once, or too many in a minute? Where the words do not tell, the first is believed, and requests are sent one
 by one until one is served: if the service refuses what is under way alone, it was the minute.
 
+A few refusals may mean neither (`limit_evidence.py`): what was lowered for such is taken back, and for a minute from
+then on only what refuses nearly everything is taken for a limit.
+
 See: https://platform.kimi.ai/docs/pricing/limits
 """
 
@@ -15,9 +18,9 @@ from typing import Final
 import msgspec
 
 from moonshot_async.errors import EngineOverloadedError, RateLimitError
+from moonshot_async.middleware.limit_evidence import Evidence, Finding, Outcome, Sending
 from moonshot_async.middleware.limit_guesses import ConcurrencyGuess, RateGuess
 from moonshot_async.middleware.limit_store import MINUTE, Limits
-from moonshot_async.middleware.limit_windows import Bucket
 
 _AXIS: Final = re.compile(r"\b(RPM|TPM|TPD|concurrency)\b", re.IGNORECASE)
 _NUMBER: Final = re.compile(
@@ -25,20 +28,8 @@ _NUMBER: Final = re.compile(
 )
 # Seconds between requests that are sent to find out: refusals come at once, answers may take minutes.
 _TRIAL: Final = 1.0
-
-
-class Sending(msgspec.Struct, frozen=True, gc=False):
-    """One request as it was sent.
-
-    Attributes:
-        number: its place among all.
-        in_flight: how many were under way, this one included.
-        bucket: where it is counted.
-    """
-
-    number: int
-    in_flight: int
-    bucket: Bucket
+# A few refusals do not lower what was told by more than to this part.
+_FLOOR: Final = 4
 
 
 class Learned:
@@ -57,10 +48,10 @@ class Learned:
 
     def __init__(self, told: Limits, *, adaptive: bool, clock: Callable[[], float], minute: float) -> None:
         self.told = self.limits = told
-        self._asked_until = self._trial_until = -math.inf
+        self._asked_until = self._trial_until = self._random_until = -math.inf
         self._adaptive = adaptive
         self._clock = clock
-        self._longest_pause = minute
+        self._minute = minute
         self._named = Limits()
         self._sent = 0
         # What was sent up to here has nothing new to say of the limits as they were lowered then.
@@ -68,6 +59,7 @@ class Learned:
         self._for_rate = False
         self._trial = self._guessing = False
         self._trial_pause = minute * _TRIAL / MINUTE
+        self._evidence = Evidence(self._trial_pause)
         self._concurrency = ConcurrencyGuess()
         self._rate = RateGuess(minute)
         self._lock = threading.Lock()
@@ -83,26 +75,32 @@ class Learned:
             return None
         with self._lock:
             now = self._clock()
+            self._weigh(now)
             self._sent += 1
             if self._trial:
                 self._trial_until = now + self._trial_pause
-            return Sending(self._sent, in_flight, self._rate.sent(now))
+            sending = Sending(self._sent, in_flight, self._rate.sent(now), now)
+            self._evidence.sent(sending)
+            return sending
 
     def accepted(self, sending: Sending | None) -> bool:
         """The head of a good answer came; whether more may be admitted from now on."""
-        # Mostly there is nothing that a success could change.
-        if sending is None or not self._guessing:
+        if sending is None:
             return False
         with self._lock:
+            now = self._clock()
+            self._evidence.answered(sending, Outcome.TAKEN, now)
+            more = self._weigh(now)
+            # Mostly there is nothing that a success could change.
+            if not self._guessing:
+                return more
             news = sending.number > self._judged
-            passed = self._trial and news
-            if passed:
-                self._trial, self._trial_until = False, -math.inf
+            passed = news and self._pass_trial()
             higher = news and self._concurrency.accepted(sending.in_flight)
-            higher |= self._rate.accepted(self._clock())
+            higher |= self._rate.accepted(now)
             if higher or passed:
                 self._conclude()
-            return higher or passed
+            return more or higher or passed
 
     def refused(self, sending: Sending | None, error: RateLimitError) -> None:
         """The service answered 429."""
@@ -111,11 +109,16 @@ class Learned:
         with self._lock:
             now = self._clock()
             self._rate.not_taken(sending.bucket)
-            if not self._hear(error.message):
-                self._judge(error, sending, now)
+            sending.overloaded = isinstance(error, EngineOverloadedError)
+            match = _AXIS.search(error.message)
+            axis = "" if match is None else match[1].lower()
+            named = self._hear(error.message) or axis == "tpd"
+            self._evidence.answered(sending, Outcome.NAMED if named else Outcome.REFUSED, now)
+            cut = not named and self._suspect(sending, axis, now)
+            self._weigh(now)
             # A day is not waited for.
-            if error.retryable and error.retry_after is not None:
-                self._asked_until = max(self._asked_until, now + min(error.retry_after, self._longest_pause))
+            if error.retryable and error.retry_after is not None and (cut or self._for_all(axis, now)):
+                self._asked_until = max(self._asked_until, now + min(error.retry_after, self._minute))
             self._conclude()
 
     def _hear(self, text: str) -> bool:
@@ -129,22 +132,57 @@ class Learned:
         if axis == "concurrency":
             self._concurrency = ConcurrencyGuess()
         elif axis != "tpd":
-            self._rate.limit = None
+            self._rate.forget()
         return True
 
-    def _judge(self, error: RateLimitError, sending: Sending, now: float) -> None:
-        """Guess which limit it was, and lower it: once for all that were sent before."""
+    def _for_all(self, axis: str, now: float) -> bool:
+        """Whether the moment that a 429 names is one for all requests, and not for that one alone."""
+        if axis in ("rpm", "tpm"):
+            return True
+        return self._evidence.nearly_all_refused if now < self._random_until else self._evidence.mostly_refused
+
+    def _suspect(self, sending: Sending, axis: str, now: float) -> bool:
+        """Lower the limits for a refusal whose reason is plain enough; whether that was done."""
+        level = sending.in_flight
         if sending.number <= self._judged:
             if self._for_rate:
                 self._rate.refused(now)
-            return
-        match = _AXIS.search(error.message)
-        axis = "" if match is None else match[1].lower()
-        if axis == "tpd":
-            return
-        level, self._judged = sending.in_flight, self._sent
-        overloaded = isinstance(error, EngineOverloadedError)
-        if axis or overloaded:
+            return False
+        if now < self._random_until:
+            return False
+        if not axis:
+            alone = level == 1 and self._rate.limit is None
+            explained = self._concurrency.explains(level) or self._rate.explains(now)
+            if not (alone or explained) and self._evidence.usual(level):
+                return False
+        self._cut(sending, level, axis, now)
+        return True
+
+    def _weigh(self, now: float) -> bool:
+        """Look at the outcomes that are known by now; whether more may be admitted."""
+        more = False
+        while (known := self._evidence.next(now, self._judged)) is not None:
+            sending, finding = known
+            news = sending.number > self._judged
+            if news and sending.outcome is Outcome.TAKEN:
+                more |= self._pass_trial()
+            if finding is Finding.RANDOM:
+                more |= self._take_back(now)
+            elif finding is Finding.DOMINANT:
+                if news:
+                    self._cut(sending, self._evidence.level, "", now)
+                guess: ConcurrencyGuess | RateGuess = self._rate if self._for_rate else self._concurrency
+                guess.sure = guess.limit is not None
+            elif finding is Finding.REPEATED and news and now >= self._random_until:
+                self._cut(sending, self._evidence.level, "", now)
+        if more:
+            self._conclude()
+        return more
+
+    def _cut(self, sending: Sending, level: int, axis: str, now: float) -> None:
+        """Guess which limit it was, and lower it: once for all that were sent before."""
+        self._judged = self._sent
+        if axis or sending.overloaded:
             self._for_rate = axis in ("rpm", "tpm")
         else:
             beyond = self._concurrency.explains(level)
@@ -153,19 +191,46 @@ class Learned:
             self._concurrency.acquit()
             self._rate.refused(now)
         else:
-            self._concurrency.refused(level, edge=not overloaded)
+            self._concurrency.refused(level, edge=not sending.overloaded)
         # How far to lower is known for the rate alone; else it is felt for.
         self._trial = not self._for_rate or self._rate.limit is None
+
+    def _pass_trial(self) -> bool:
+        """One was served; whether that was what was waited for."""
+        passed = self._trial
+        if passed:
+            self._trial, self._trial_until = False, -math.inf
+        return passed
+
+    def _take_back(self, now: float) -> bool:
+        """Refusals are random, for some time; whether something was lowered for one of them."""
+        self._random_until = now + self._minute
+        lowered = self._pass_trial() or self._asked_until > now
+        self._asked_until = -math.inf
+        if not self._concurrency.sure and self._concurrency.limit is not None:
+            self._concurrency = ConcurrencyGuess()
+            lowered = True
+        if not self._rate.sure and self._rate.limit is not None:
+            self._rate.forget()
+            lowered = True
+        return lowered
 
     def _conclude(self) -> None:
         told, named = self.told, self._named
         self._guessing = self._trial or self._concurrency.limit is not None or self._rate.limit is not None
         self.limits = Limits(
-            concurrency=_least(told.concurrency, named.concurrency, self._concurrency.limit),
-            rpm=_least(told.rpm, named.rpm, self._rate.limit),
+            concurrency=_least(told.concurrency, named.concurrency, _bounded(self._concurrency, told.concurrency)),
+            rpm=_least(told.rpm, named.rpm, _bounded(self._rate, told.rpm)),
             tpm=_least(told.tpm, named.tpm),
             tpd=_least(told.tpd, named.tpd),
         )
+
+
+def _bounded(guess: ConcurrencyGuess | RateGuess, told: int | None) -> int | None:
+    """A guess; what the caller says weighs more than a few refusals do."""
+    if guess.limit is None or told is None or guess.sure:
+        return guess.limit
+    return max(guess.limit, told // _FLOOR)
 
 
 def _least(*limits: int | None) -> int | None:

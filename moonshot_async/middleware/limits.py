@@ -23,7 +23,8 @@ from moonshot_async.middleware import Handler, Middleware
 from moonshot_async.middleware.limit_body import HeldBody, usage_of
 from moonshot_async.middleware.limit_errors import not_today, refuse_too_large
 from moonshot_async.middleware.limit_estimates import Estimate, Estimates
-from moonshot_async.middleware.limit_learning import Learned, Sending
+from moonshot_async.middleware.limit_evidence import Sending
+from moonshot_async.middleware.limit_learning import Learned
 from moonshot_async.middleware.limit_queue import CallLater, Queue, Timer
 from moonshot_async.middleware.limit_store import (
     MINUTE,

@@ -72,12 +72,18 @@ def parse(data: bytes) -> Any:
         except RecursionError:
             deep = True
     if deep:
-        limit, message = DEFAULT_BOUNDS.max_depth, "The answer is nested deeper than can be read."
-        raise ResponseTooLargeError(limit, bound="max_depth", message=message)
+        raise _unreadable(data)
     what = "an HTML page" if data.lstrip()[:1] == b"<" else "not valid JSON" if data.strip() else "empty"
     raise APIResponseValidationError(
         body=excerpt(data), message=f"The answer is not what the API documents: it is {what}."
     )
+
+
+def _unreadable(data: bytes) -> ResponseTooLargeError:
+    message = "The answer is not what the API documents: it is nested deeper than can be read."
+    error = ResponseTooLargeError(DEFAULT_BOUNDS.max_depth, bound="max_depth", message=message)
+    error.body = excerpt(data)
+    return error
 
 
 def check_depth(data: bytes, decode: Any, bounds: Bounds) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from moonshot_async.errors import EngineOverloadedError, RateLimitError
-from moonshot_async.middleware.limit_learning import Learned, Sending
+from moonshot_async.middleware.limit_evidence import Sending
+from moonshot_async.middleware.limit_learning import Learned
 from moonshot_async.middleware.limit_store import Limits
 from moonshot_async.status_errors import status_error
 from moonshot_async.wire import Request, Response

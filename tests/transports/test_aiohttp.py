@@ -642,6 +642,8 @@ def refusing_in_a_thread(serving: ssl.SSLContext | None, said: bytes) -> tuple[i
     def serve() -> None:
         with listener:
             peer, _ = listener.accept()
+        # What waits for an acknowledgement of the handshake would be lost with the reset.
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if serving is not None:
             peer = serving.wrap_socket(peer, server_side=True)
         with peer:
