@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from moonshot_async.bounds import Bounds as Bounds
     from moonshot_async.catalog import CATALOG as CATALOG
     from moonshot_async.catalog import Catalog as Catalog
+    from moonshot_async.chat_events import ChatStreamEvent as ChatStreamEvent
+    from moonshot_async.chat_events import StreamResumedEvent as StreamResumedEvent
     from moonshot_async.chat_stream import ChatCompletionStreamState as ChatCompletionStreamState
     from moonshot_async.chat_stream import ChatStream as ChatStream
     from moonshot_async.client import AsyncMoonshot as AsyncMoonshot
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from moonshot_async.errors import APIResponseValidationError as APIResponseValidationError
     from moonshot_async.errors import APIStatusError as APIStatusError
     from moonshot_async.errors import APITimeoutError as APITimeoutError
+    from moonshot_async.errors import Attempt as Attempt
     from moonshot_async.errors import AuthenticationError as AuthenticationError
     from moonshot_async.errors import BadRequestError as BadRequestError
     from moonshot_async.errors import BatchFailedError as BatchFailedError
@@ -94,6 +97,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "bounds": ("Bounds",),
     "catalog": ("CATALOG", "Catalog"),
+    "chat_events": ("ChatStreamEvent", "StreamResumedEvent"),
     "chat_stream": ("ChatCompletionStreamState", "ChatStream"),
     "client": ("AsyncMoonshot",),
     "clocks": ("DEFAULT_TIMEOUT", "Timeout"),
@@ -104,6 +108,7 @@ _HOMES = {
         "APIResponseValidationError",
         "APIStatusError",
         "APITimeoutError",
+        "Attempt",
         "AuthenticationError",
         "BadRequestError",
         "BatchFailedError",
@@ -164,6 +169,7 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "APITimeoutError",
     "AiohttpTransport",
     "AsyncMoonshot",
+    "Attempt",
     "AuthenticationError",
     "BadRequestError",
     "Batch",
@@ -180,6 +186,7 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "ChatCompletionMessage",
     "ChatCompletionStreamState",
     "ChatStream",
+    "ChatStreamEvent",
     "CircuitBreaker",
     "CircuitOpenError",
     "CircuitState",
@@ -221,6 +228,7 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "ServerSentEvent",
     "Stream",
     "StreamInterruptedError",
+    "StreamResumedEvent",
     "StructuredOutputError",
     "Timeout",
     "UnprocessableEntityError",

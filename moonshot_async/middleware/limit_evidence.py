@@ -20,14 +20,15 @@ from moonshot_async.middleware.limit_windows import Bucket
 # So many of the last outcomes are kept, and so many refusals among them show a limit even where many are random.
 _LAST: Final = 12
 _MOST: Final = 10
-# So many that were taken acquit the load of a refusal, or show that a level is nothing special.
-_ENOUGH: Final = 4
+# So many that were taken show that a level is nothing special, and so many acquit the load of a refusal.
+_USUAL: Final = 4
+_ENOUGH: Final = 8
 # Of so many that were taken it is known under which load.
 _LEVELS: Final = 64
 # What is less by this part is no less of a load.
 _SLACK: Final = 40
 # A refusal is suspected for so many of the requests that follow it.
-_SUSPECTED: Final = 24
+_SUSPECTED: Final = 40
 
 
 class Outcome(enum.Enum):
@@ -62,6 +63,7 @@ class Sending(msgspec.Struct, gc=False):
         outcome: what became of it.
         over: when that was known.
         overloaded: whether it was refused for an overload.
+        level: how many were under way that were not refused, this one included; once it is known.
     """
 
     number: int
@@ -71,6 +73,7 @@ class Sending(msgspec.Struct, gc=False):
     outcome: Outcome = Outcome.OPEN
     over: float = math.inf
     overloaded: bool = False
+    level: int = 0
 
 
 class _Suspect:
@@ -132,10 +135,14 @@ class Evidence:
         """Whether more of the last ones were than chance brings about."""
         return self._refused >= _MOST
 
+    def peak(self, level: int) -> int:
+        """The most that were under way lately: what is sent at about one time may arrive in any order."""
+        return max((sending.in_flight for sending in self._open), default=level)
+
     def usual(self, level: int) -> bool:
         """Whether requests were taken under such a load."""
         least = _no_less(level)
-        return sum(each >= least for each in self._levels) >= _ENOUGH
+        return sum(each >= least for each in self._levels) >= _USUAL
 
     def next(self, now: float, judged: int) -> tuple[Sending, Finding | None] | None:
         """The next request whose outcome is known, and what is found with it; None for no more.
@@ -181,7 +188,7 @@ class Evidence:
 
     def _success(self, sending: Sending, judged: int) -> Finding | None:
         self._exorcise(sending.at)
-        level = max(1, sending.in_flight - len(self._ghosts))
+        level = sending.level = max(1, sending.in_flight - len(self._ghosts))
         self._levels.append(level)
         suspect = self._suspect
         if suspect is None:
@@ -190,7 +197,7 @@ class Evidence:
             self._suspect = None
             return None
         suspect.taken += level >= _no_less(suspect.level)
-        if suspect.taken >= _ENOUGH and suspect.taken >= 2 * (suspect.refused - 1):
+        if suspect.taken >= _ENOUGH and suspect.taken >= 2 * suspect.refused:
             self._suspect = None
             return Finding.RANDOM
         return None

@@ -63,6 +63,14 @@ class ConcurrencyGuess:
         """Whether a refusal while so many were under way is one for their number, as one was before."""
         return self._refused_at is not None and level >= self._refused_at
 
+    def took(self, level: int) -> None:
+        """It is heard late that, before a refusal, so many were under way and taken."""
+        if self.limit is None:
+            return
+        self.limit = max(self.limit, int(level * _FEWER))
+        if self._refused_at is not None:
+            self._refused_at = max(self._refused_at, level + 1)
+
     def refused(self, level: int, *, edge: bool) -> None:
         """A request was refused, sent while `level` were under way with it.
 

@@ -150,10 +150,11 @@ class Learned:
             return False
         if now < self._random_until:
             return False
-        if not axis:
-            alone = level == 1 and self._rate.limit is None
-            explained = self._concurrency.explains(level) or self._rate.explains(now)
-            if not (alone or explained) and self._evidence.usual(level):
+        if not axis and self._lowered:
+            peak = self._evidence.peak(level)
+            if self._concurrency.explains(peak):
+                level = peak
+            elif self._evidence.usual(level) and not self._rate.explains(now):
                 return False
         self._cut(sending, level, axis, now)
         return True
@@ -164,9 +165,9 @@ class Learned:
         while (known := self._evidence.next(now, self._judged)) is not None:
             sending, finding = known
             news = sending.number > self._judged
-            if news and sending.outcome is Outcome.TAKEN:
-                more |= self._pass_trial()
-            if finding is Finding.RANDOM:
+            if sending.outcome is Outcome.TAKEN:
+                more |= self._pass_trial() if news else self._hear_late(sending)
+            if finding is Finding.RANDOM and (now < self._random_until or (news and self._lowered)):
                 more |= self._take_back(now)
             elif finding is Finding.DOMINANT:
                 if news:
@@ -195,6 +196,19 @@ class Learned:
         # How far to lower is known for the rate alone; else it is felt for.
         self._trial = not self._for_rate or self._rate.limit is None
 
+    @property
+    def _lowered(self) -> bool:
+        """Whether anything was guessed."""
+        return self._concurrency.limit is not None or self._rate.limit is not None
+
+    def _hear_late(self, sending: Sending) -> bool:
+        """One was taken that was sent before the limits were lowered; whether that was too much."""
+        if self._for_rate or self._concurrency.sure:
+            return False
+        before = self._concurrency.limit
+        self._concurrency.took(sending.level)
+        return self._concurrency.limit != before
+
     def _pass_trial(self) -> bool:
         """One was served; whether that was what was waited for."""
         passed = self._trial
@@ -217,7 +231,7 @@ class Learned:
 
     def _conclude(self) -> None:
         told, named = self.told, self._named
-        self._guessing = self._trial or self._concurrency.limit is not None or self._rate.limit is not None
+        self._guessing = self._trial or self._lowered
         self.limits = Limits(
             concurrency=_least(told.concurrency, named.concurrency, _bounded(self._concurrency, told.concurrency)),
             rpm=_least(told.rpm, named.rpm, _bounded(self._rate, told.rpm)),
