@@ -69,9 +69,9 @@ class Bounds(msgspec.Struct, frozen=True):
 
     def passed(self, name: str) -> ResponseTooLargeError:
         """The error of an answer that has more than the bound of this name allows."""
-        limit = getattr(self, name)
-        message = f"{_TOO_MUCH[name].format(limit)}. If that is right, allow more: bounds=Bounds({name}=…)."
-        return ResponseTooLargeError(limit, bound=name, message=message)
+        allowed = getattr(self, name)
+        message = f"{_TOO_MUCH[name].format(allowed)}. If that is right, allow more: bounds=Bounds({name}=…)."
+        return ResponseTooLargeError(allowed, bound=name, message=message)
 
 
 def _wanted(name: str) -> str:

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 import msgspec
 
-from moonshot_async.bounds import DEFAULT_BOUNDS, Bounds, checked_bounds
+from moonshot_async.bounds import Bounds
 from moonshot_async.client_life import ClientLife
 from moonshot_async.client_options import (
     ClientOptions,
     changed,
+    checked_catalog,
+    checked_layers,
+    checked_mapping,
+    checked_transport,
+    chosen_bounds,
     default_transport,
     laid_over,
     refuse_http_client,
@@ -21,6 +26,7 @@ from moonshot_async.clocks import DEFAULT_TIMEOUT, Timeout, deadline
 from moonshot_async.lifecycle import Life
 from moonshot_async.middleware import Middleware
 from moonshot_async.middleware.retry import DEFAULT_MAX_RETRIES, Retry
+from moonshot_async.middleware.retry_rules import check_max_retries
 from moonshot_async.pipeline import without_not_given
 from moonshot_async.redaction import forget_locals
 from moonshot_async.resources.sections import Sections
@@ -31,6 +37,7 @@ from moonshot_async.settings import (
     checked_key,
     checked_url,
     chosen_url,
+    is_given,
     region_url,
     warn_of_plain_http,
 )
@@ -61,7 +68,8 @@ class AsyncMoonshot(Sections, Verbs, ClientLife):
         limits: the limits of the account to keep to: `RateLimits(…)`, or another middleware that admits each attempt.
             One object may serve many clients. None for no limits.
         breaker: stops sending where most fails: `CircuitBreaker(…)`. One object may serve many clients. None for none.
-        bounds: how much a server may send; see `Bounds`.
+        bounds: how much a server may send; see `Bounds`. A `transport` that has bounds of its own looks after heads,
+            trailers and compression by those: give it the same, `AiohttpTransport(bounds=…)`, or only it.
         default_headers: sent with every request.
         default_query: added to the query of every request.
         transport: instead of `AiohttpTransport()`; closed with the client.
@@ -90,7 +98,7 @@ class AsyncMoonshot(Sections, Verbs, ClientLife):
         max_retries: int = DEFAULT_MAX_RETRIES,
         limits: Middleware | None = None,
         breaker: Middleware | None = None,
-        bounds: Bounds = DEFAULT_BOUNDS,
+        bounds: Bounds | None = None,
         default_headers: Mapping[str, str | None] | None = None,
         default_query: Mapping[str, object] | None = None,
         transport: Transport | None = None,
@@ -106,7 +114,10 @@ class AsyncMoonshot(Sections, Verbs, ClientLife):
         self.project = project
         try:
             refuse_http_client(http_client)
-            layers = tuple(middleware or ())
+            check_max_retries(max_retries)
+            layers = checked_layers(middleware, limits, breaker)
+            if transport is not None:
+                checked_transport(transport)
             own = [layer for layer in layers if isinstance(layer, Retry)]
             self._options = ClientOptions(
                 api_key=checked_key(api_key),
@@ -116,10 +127,10 @@ class AsyncMoonshot(Sections, Verbs, ClientLife):
                 middleware=layers,
                 limits=limits,
                 breaker=breaker,
-                bounds=checked_bounds(bounds),
-                default_headers=without_not_given(default_headers or {}),
-                default_query=dict(default_query or {}),
-                catalog=catalog,
+                bounds=chosen_bounds(bounds, transport),
+                default_headers=without_not_given(checked_mapping("default_headers", default_headers)),
+                default_query=dict(checked_mapping("default_query", default_query)),
+                catalog=checked_catalog(catalog),
             )
         except Exception as error:
             forget_locals(error)
@@ -127,7 +138,7 @@ class AsyncMoonshot(Sections, Verbs, ClientLife):
         finally:
             # Error trackers record the locals of frames; the options do not show what they are.
             del api_key, base_url, default_headers, default_query
-        self._transport = default_transport(bounds) if transport is None else transport
+        self._transport = default_transport(self._options.bounds) if transport is None else transport
         # Transports of others may not reach the network at all.
         if getattr(self._transport, "unused", False):
             warn_of_plain_http(self._options.base_url)
@@ -161,24 +172,26 @@ class AsyncMoonshot(Sections, Verbs, ClientLife):
 
         So do draining, the budget for retries, `limits` and `breaker`. `default_headers` and `default_query` are laid
         over those of this client, `set_default_headers` and `set_default_query` take their place; `max_retries` goes to
-        the `Retry` of its `middleware`, where it has one.
+        the `Retry` of this client's `middleware`, where it has one; a `Retry` in the `middleware` that is given here
+        counts as it is. `bounds` reach heads, trailers and compression only by `AiohttpTransport(bounds=…)`.
 
         Raises:
-            ConfigurationError: a setting cannot work, or both ways to set headers or query are taken.
+            ConfigurationError: a setting cannot work, `bounds` are others there than those of the transport, or both
+                ways to set headers or query are taken.
             TypeError: `http_client` is given.
         """
         try:
             refuse_http_client(http_client)
             now = self._options
-            layers = now.middleware if middleware is None else middleware
+            layers = now.middleware if middleware is None else checked_layers(middleware)
             retries = self.max_retries if isinstance(max_retries, msgspec.UnsetType) else max_retries
-            if not isinstance(max_retries, msgspec.UnsetType):
-                layers = [with_retries(layer, retries) if isinstance(layer, Retry) else layer for layer in layers]
-            if base_url:
+            if middleware is None and not isinstance(max_retries, msgspec.UnsetType):
+                layers = tuple(with_retries(layer, retries) if isinstance(layer, Retry) else layer for layer in layers)
+            if is_given(base_url):
                 warn_of_plain_http(checked_url(base_url))
             other = type(self)(
                 api_key=now.api_key if api_key is None else api_key,
-                base_url=base_url or (now.base_url if region is None else region_url(region)),
+                base_url=base_url if is_given(base_url) else region_url(region) if is_given(region) else now.base_url,
                 timeout=now.timeout if isinstance(timeout, msgspec.UnsetType) else timeout,
                 max_retries=retries,
                 limits=now.limits if isinstance(limits, msgspec.UnsetType) else limits,
@@ -278,10 +291,11 @@ class AsyncMoonshot(Sections, Verbs, ClientLife):
         and for streams that are read inside; within another one the earlier counts. A stream that was opened inside
         keeps to it wherever it is read. Your own waits are not bounded by it: for them there is `asyncio.timeout`.
 
-        The same as `moonshot_async.clocks.deadline`, which needs no client. Not around the `yield` of a generator.
+        The same as `moonshot_async.clocks.deadline`, which needs no client. Not in a generator: it would bound the
+        consumer, too. There `timeout=` of each call does, or put it around the loop that consumes the generator.
 
         Raises:
-            ConfigurationError: `seconds` is no positive number.
+            ConfigurationError: `seconds` is no positive number; or, on entering, it is entered in a generator.
         """
         return deadline(seconds)
 

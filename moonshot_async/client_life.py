@@ -53,10 +53,14 @@ class ClientLife:
         """Close all connections; whatever still runs raises `ClientClosedError`. May be repeated.
 
         Calls end at once, wherever they wait: for an answer, a retry, a limit, or a layer or key function of yours,
-        which sees it as a cancellation. Streams raise it when they are read on, with the answer so far in `.partial`.
+        which sees it as a cancellation. Streams raise it when they are read on, with the answer so far in `.partial`;
+        they are closed, also those that nobody reads, and what they held of a shared `RateLimits` is free.
         """
         self._life.close()
-        await self._transport.aclose()
+        try:
+            await self._transport.aclose()
+        finally:
+            self._life.cut_bodies()
 
     async def close(self) -> None:
         """The same as `aclose`."""

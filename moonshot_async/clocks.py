@@ -1,9 +1,11 @@
 """The clocks of a call: what `timeout=` may say, what bounds many calls together, and when each wait must end."""
 
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, Token
+from inspect import CO_ASYNC_GENERATOR, CO_GENERATOR
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
@@ -104,10 +106,11 @@ def deadline(seconds: float) -> AbstractContextManager[None]:
     """Bound all calls that are made inside, together: `with deadline(8):`.
 
     It is kept by tasks that are started inside, too; what has less time left outside keeps to that. Usable without a
-    client; not around the `yield` of a generator, whose caller it would bound as well.
+    client. Not in a generator, whose caller it would bound as well, and go on bounding when the generator is dropped:
+    there `timeout=` of each call does, or put it around whatever consumes the generator.
 
     Raises:
-        ConfigurationError: `seconds` is no positive number.
+        ConfigurationError: `seconds` is no positive number; or, on entering, it is entered in a generator.
     """
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
         raise ConfigurationError(f"deadline: expected a positive number of seconds, not {seconds!r}")
@@ -126,6 +129,11 @@ class _Deadline:
     def __enter__(self) -> None:
         if self._token is not None:
             raise RuntimeError("a deadline is entered once: make another one")
+        if sys._getframe(1).f_code.co_flags & (CO_GENERATOR | CO_ASYNC_GENERATOR):
+            raise ConfigurationError(
+                "deadline: not inside a generator: it would bound its consumer, also after that left it early. Give "
+                "its calls timeout=..., or put the deadline around whatever consumes the generator"
+            )
         due, outer = Moment(time.monotonic() + self._seconds, self._seconds), CONTEXT_DEADLINE.get()
         self._token = CONTEXT_DEADLINE.set(due if outer is None or due < outer else outer)
 

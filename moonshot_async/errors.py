@@ -22,7 +22,7 @@
     │   │   └── InternalServerError            500 and above
     │   ├── LimitReachedError                  not sent: it would pass a limit that the client keeps; `.retry_after`
     │   └── APIResponseValidationError         bytes arrived that are not what the documentation says
-    │       └── ResponseTooLargeError          more than a bound of `Bounds` allows; `.bound`, `.limit`
+    │       └── ResponseTooLargeError          more than a bound of `Bounds` allows; `.bound`, `.allowed`
     ├── UploadError                            a file cannot be sent as it was found: it changed, or cannot be read
     ├── LengthFinishReasonError                an answer to be parsed was cut by `length`; `.completion`
     ├── ContentFilterFinishReasonError         an answer to be parsed was cut by moderation; `.completion`
@@ -91,7 +91,8 @@ class APIError(MoonshotError):
         body: the `error` object of the answer, or what came instead of one; bounded.
         code, param, type: fields of the `error` object, where it has them.
         partial: the answer received before the error, for an error inside a stream.
-        attempts: one record for each sending, in order, this failure last.
+        attempts: one record for each sending, in order, this failure last; what ended before it was sent, as in a
+            queue of the client's, has none.
     """
 
     partial: "ChatCompletion | None" = None
@@ -368,15 +369,15 @@ class ResponseTooLargeError(APIResponseValidationError):
 
     Attributes:
         bound: the name of the option of `Bounds` that it passes; None for a bound that is no option.
-        limit: how much it allows, in the unit that its name says.
+        allowed: how much it allows, in the unit that its name says.
         max_bytes: the same, where it is a number of bytes; else None.
     """
 
-    def __init__(self, limit: int, *, bound: str | None = None, message: str | None = None) -> None:
-        super().__init__(message=message or f"The answer is larger than {limit} bytes.")
+    def __init__(self, allowed: int, *, bound: str | None = None, message: str | None = None) -> None:
+        super().__init__(message=message or f"The answer is larger than {allowed} bytes.")
         self.bound = bound
-        self.limit = limit
-        self.max_bytes = limit if bound is None or bound.endswith("_bytes") else None
+        self.allowed = allowed
+        self.max_bytes = allowed if bound is None or bound.endswith("_bytes") else None
 
 
 class UploadError(MoonshotError):

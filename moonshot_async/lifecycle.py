@@ -7,6 +7,7 @@ call, and nothing for each chunk.
 
 import asyncio
 import time
+import weakref
 from asyncio import current_task
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from typing import Any, Final, TypeAlias
 
 from moonshot_async.drain import CallInFlight, DrainReport, Wake, call_in, patience
 from moonshot_async.errors import ClientClosedError
-from moonshot_async.transports import closed_error
+from moonshot_async.transports import closed_error, cut_error
 from moonshot_async.transports.forks import after_fork
 from moonshot_async.wire import ByteStream, Request
 
@@ -46,6 +47,7 @@ class Life:
         # By the moment at which their call started; only of those that were sent again.
         self._attempts: dict[float, int] = {}
         self._cut: dict[int, tuple[asyncio.Task[Any], int]] = {}
+        self._open: dict[int, weakref.ref[_HeldBody]] = {}
         self._drains: set[Wake] = set()
         after_fork(self)
 
@@ -92,7 +94,14 @@ class Life:
     def held(self, number: int, body: ByteStream) -> ByteStream:
         """The body of a call that returns while it is open: in flight until it is closed, or dropped."""
         self.hand_over(number)
-        return _HeldBody(body, self, number)
+        held = _HeldBody(body, self, number)
+        self._open[number] = weakref.ref(held)
+        return held
+
+    def let_go(self, number: int) -> None:
+        """A body was closed or dropped; may be repeated, and said by any thread."""
+        self._open.pop(number, None)
+        self.end(number)
 
     def hand_over(self, number: int) -> None:
         """A call goes on without the task that made it: closing shall not cancel that any more."""
@@ -122,7 +131,10 @@ class Life:
         return len(self._told())
 
     def close(self) -> None:
-        """Take no more calls, and end those that wait, whatever they wait for; what they returned ends elsewhere."""
+        """Take no more calls, and end those that wait, whatever they wait for; see `cut_bodies` for what they returned.
+
+        Needs no running event loop.
+        """
         if self.closed:
             return
         self.closed = self.stopped = True
@@ -130,7 +142,8 @@ class Life:
             left = self._told()
             for wake in self._drains.copy():
                 wake.left = left
-        mine, here = current_task(), asyncio.get_running_loop()
+        here = _loop_here()
+        mine = None if here is None else current_task(here)
         for number, (_, task, _, _) in self._living().items():
             if task is None:
                 self.end(number)
@@ -139,9 +152,19 @@ class Life:
             elif task is not mine:
                 self._cut_off(number)
 
+    def cut_bodies(self) -> None:
+        """Close what was left open, after its transport was: what the layers hold for it is free for other clients."""
+        here = _loop_here()
+        # Those that another thread is dropping are gone.
+        for held in filter(None, [body() for body in self._open.copy().values()]):
+            if held.loop is here or not held.loop.is_running():
+                held.cut()
+            else:
+                call_in(held.loop, held.cut)
+
     def disown(self) -> None:
         """Forget the calls of the parent, in a child that was forked: nobody will end them here."""
-        for calls in (self._calls, self._attempts, self._cut, self._drains):
+        for calls in (self._calls, self._attempts, self._cut, self._drains, self._open):
             calls.clear()
 
     async def drain(self, timeout: float | None) -> DrainReport:
@@ -270,19 +293,42 @@ class Whole:
 
 
 class _HeldBody:
-    """An open body, whose call ends when it is closed or dropped. Reading goes to the body itself."""
+    """An open body, whose call ends when it is closed or dropped. Reading goes to the body itself.
 
-    __slots__ = ("_body", "_life", "_number", "read")
+    Attributes:
+        loop: the event loop in which it is read.
+    """
+
+    __slots__ = ("__weakref__", "_body", "_life", "_number", "loop", "read")
 
     def __init__(self, body: ByteStream, life: Life, number: int) -> None:
         self._body = body
         self._life = life
         self._number = number
+        self.loop = asyncio.get_running_loop()
         self.read = body.read
+
+    def cut(self) -> None:
+        """Close it because the client was closed: whoever reads on is told so."""
+        # Some bodies that were closed only end, and what came would look whole.
+        self.read = _read_cut
+        self.close()
 
     def close(self) -> None:
         self._body.close()
-        self._life.end(self._number)
+        self._life.let_go(self._number)
 
     def __del__(self) -> None:
-        self._life.end(self._number)
+        self._life.let_go(self._number)
+
+
+async def _read_cut(deadline: float | None = None) -> bytes:
+    raise cut_error()
+
+
+def _loop_here() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs in this thread, if one does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -66,7 +66,7 @@ def exchange(transport: Transport, life: Life | None = None, bounds: Bounds = DE
         except APITimeoutError as error:
             error.sent = True
             raise
-        if response.status < 300:
+        if 200 <= response.status < 300:
             if (opened := _OPENED.get()) is not None:
                 opened.append(response)
             return response
@@ -169,7 +169,7 @@ class Pipeline:
 
         Raises:
             ConfigurationError: a header, the timeout or the number of retries cannot work.
-            TypeError: `max_retries` is no whole number, or `retry_slow` neither True nor False.
+            TypeError: `max_retries` or `priority` is no whole number, or `retry_slow` neither True nor False.
             APITimeoutError: the deadline of the context is over.
             ClientClosedError: the client was closed, or is being drained.
         """
@@ -177,6 +177,8 @@ class Pipeline:
             check_max_retries(max_retries)
         if retry_slow is not None:
             check_retry_slow(retry_slow)
+        if priority != 0:
+            _check_priority(priority)
         headers = self._headers.merged(without_not_given(extra_headers)).checked() if extra_headers else self._headers
         clocks = self.timeout if isinstance(timeout, msgspec.UnsetType) else Timeout.of(timeout)
         started, total = time.monotonic(), clocks.total
@@ -356,8 +358,19 @@ async def read_piece(request: Request, response: Response, clocks: BodyClocks) -
 
 
 def without_not_given(headers: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Headers in which `NOT_GIVEN` takes a header out, as None does."""
+    """Headers in which `NOT_GIVEN` takes a header out, as None does.
+
+    Raises:
+        ConfigurationError: they are no headers.
+    """
+    if not isinstance(headers, Mapping) or not all(isinstance(name, str) for name in headers):
+        raise ConfigurationError("headers must be a mapping of names to values, both text")
     return {name: None if isinstance(value, msgspec.UnsetType) else value for name, value in headers.items()}
+
+
+def _check_priority(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"priority must be a whole number, not {value!r}; higher ones go first")
 
 
 def _encoded(query: Mapping[str, object]) -> str:

@@ -33,6 +33,5 @@ def moonshot_client(moonshot_fake: "FakeMoonshot") -> "Iterator[AsyncMoonshot]":
     client = AsyncMoonshot(api_key="sk-fake", base_url="http://fake.test/v1", transport=MemoryTransport(moonshot_fake))
     yield client
     # Nothing in memory waits, so closing needs no event loop: one step takes the coroutine to its end.
-    closing = client.aclose()
     with pytest.raises(StopIteration):
-        closing.send(None)
+        client.aclose().send(None)

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
+import msgspec
+
 from moonshot_async.errors import ConfigurationError
 
 Region: TypeAlias = Literal["cn", "intl"]
@@ -55,7 +57,7 @@ def chosen_url(base_url: object, region: str | None) -> str:
     Warns when the environment names the host of the other region than `region` does: keys belong to one.
     """
     by_region = region_url(region)
-    if base_url:
+    if is_given(base_url):
         return checked_url(base_url)
     for variable in _URL_VARIABLES:
         if value := os.environ.get(variable):
@@ -72,10 +74,16 @@ def chosen_url(base_url: object, region: str | None) -> str:
 
 def region_url(region: str | None) -> str:
     """Where the API of a region is."""
-    try:
-        return _BASE_URLS[region or "cn"]
-    except KeyError:
-        raise ConfigurationError(f"region must be 'cn' or 'intl', not {region!r}") from None
+    if not is_given(region):
+        return _BASE_URLS["cn"]
+    if not isinstance(region, str) or region not in _BASE_URLS:
+        raise ConfigurationError(f"region must be 'cn' or 'intl', not {region!r}")
+    return _BASE_URLS[region]
+
+
+def is_given(value: object) -> bool:
+    """Whether a setting is there to be looked at; an empty text, as of an empty variable, says nothing."""
+    return value is not None and value != "" and value is not msgspec.UNSET
 
 
 def _other_region(url: str, by_region: str) -> bool:

@@ -330,11 +330,11 @@ async def _items(source: _Source[T], *, looping: bool) -> AsyncGenerator[T, None
                     if not 2 <= len(data) <= shallow and not source.says_something(data):
                         continue
                     item = decode(data)
+                    add(item)
                 except APIError as error:
                     odd = [error, data, name]
                     del data
                 else:
-                    add(item)
                     yield item
                     continue
                 # Out here, so that what it was taken for is not the context of an error.

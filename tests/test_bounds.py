@@ -27,6 +27,7 @@ from moonshot_async import (
     Response,
     ResponseTooLargeError,
     StreamInterruptedError,
+    accumulate,
 )
 from moonshot_async.bounds import DEFAULT_BOUNDS
 from moonshot_async.transports import AiohttpTransport
@@ -96,7 +97,7 @@ def test_what_is_read_after_the_end_may_be_nothing_but_not_less(name: str, value
         Bounds(**{name: value})
 
 
-@pytest.mark.parametrize("value", [None, 5, {"max_depth": 5}])
+@pytest.mark.parametrize("value", [5, {"max_depth": 5}])
 def test_what_is_no_bounds_is_refused_at_once(value: Any) -> None:
     with pytest.raises(ConfigurationError, match="bounds must be"):
         AsyncMoonshot(api_key="sk-canary-01", bounds=value)
@@ -110,7 +111,7 @@ def test_what_is_no_bounds_is_refused_at_once(value: Any) -> None:
 def test_the_error_names_its_bound_what_it_allows_and_how_to_allow_more(twin: Callable[[Any], Any]) -> None:
     error = twin(Bounds(max_depth=7).passed("max_depth"))
     assert type(error) is ResponseTooLargeError
-    assert (error.bound, error.limit, error.max_bytes, error.retryable) == ("max_depth", 7, None, False)
+    assert (error.bound, error.allowed, error.max_bytes, error.retryable) == ("max_depth", 7, None, False)
     assert str(error).startswith("The answer is nested deeper than 7 levels. ")
     assert "bounds=Bounds(max_depth=…)" in str(error)
     assert twin(DEFAULT_BOUNDS.passed("max_head_bytes")).max_bytes == 64 * 1024
@@ -118,7 +119,12 @@ def test_the_error_names_its_bound_what_it_allows_and_how_to_allow_more(twin: Ca
 
 def test_a_bound_that_is_no_option_is_just_a_number_of_bytes() -> None:
     error = ResponseTooLargeError(9)
-    assert (error.bound, error.limit, error.max_bytes, str(error)) == (None, 9, 9, "The answer is larger than 9 bytes.")
+    assert (error.bound, error.allowed, error.max_bytes, str(error)) == (
+        None,
+        9,
+        9,
+        "The answer is larger than 9 bytes.",
+    )
 
 
 # --- over the network: `allowed` as much is an answer, one more is none
@@ -204,7 +210,7 @@ async def test_a_bound_takes_what_it_allows_and_no_more(
     with pytest.raises(ResponseTooLargeError) as caught:
         await ask(client)
     error = caught.value
-    assert (error.bound, error.limit) == (name, allowed)
+    assert (error.bound, error.allowed) == (name, allowed)
     assert error.request is not None
     assert error.attempts[-1].error == "ResponseTooLargeError"
     assert len(server.requests) == 2
@@ -617,3 +623,60 @@ def test_every_bound_is_told_of() -> None:
     described = [line.strip().partition(":")[0] for line in (Bounds.__doc__ or "").splitlines()]
     assert set(Bounds.__struct_fields__) <= set(described)
     assert msgspec.structs.asdict(DEFAULT_BOUNDS) == msgspec.structs.asdict(Bounds())
+
+
+# --- parts of an answer
+
+
+def calls(count: int) -> bytes:
+    return b'{"choices":[{"index":0,"delta":{"tool_calls":[%s]}}]}' % b",".join(
+        b'{"index":%d}' % at for at in range(count)
+    )
+
+
+def choices(count: int) -> bytes:
+    return b'{"choices":[%s]}' % b",".join(b'{"index":%d,"delta":{}}' % at for at in range(count))
+
+
+@pytest.mark.parametrize("way", ["chunks", "events"])
+@pytest.mark.parametrize("parts", [calls, choices])
+async def test_an_answer_in_more_parts_than_anything_needs_is_none(
+    parts: Callable[[int], bytes], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert accumulate.MOST_PARTS <= 1000
+    # What a thousand parts cost is little; to look through all of them for secrets takes longer.
+    monkeypatch.setattr(accumulate, "MOST_PARTS", 20)
+    monkeypatch.setattr(accumulate.choices, "MOST_PARTS", 20)
+
+    async def app(request: Request) -> Response:
+        return Response(200, [("Content-Type", "text/event-stream")], events(parts(20), parts(30)))
+
+    async with AsyncMoonshot(api_key="sk-canary", transport=MemoryTransport(app)) as client:
+        with pytest.raises(ResponseTooLargeError, match="more than 20") as caught:
+            if way == "chunks":
+                async for item in await client.chat.completions.create(**ASK, stream=True):
+                    assert item.choices
+            else:
+                async with client.chat.completions.stream(**ASK) as stream:
+                    await stream.until_done()
+    assert (caught.value.bound, caught.value.allowed) == (None, 20)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_pieces_of_a_byte_with_much_around_them_are_an_end(scripted: Start, client_of: Any, stream: bool) -> None:
+    async def wordy(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(SSE_HEAD)
+        while True:
+            await peer.send(b"1;a=%s\r\n \r\n" % (b"x" * 28) * 500)
+
+    client = client_of(await scripted(wordy), timeout=20, max_retries=0)
+    started = time.monotonic()
+    with pytest.raises(ResponseTooLargeError) as caught:
+        if stream:
+            async for _ in await client.chat.completions.create(**ASK, stream=True):
+                pass
+        else:
+            await client.chat.completions.create(**ASK)
+    assert caught.value.bound == "max_trailer_bytes"
+    assert time.monotonic() - started < 5

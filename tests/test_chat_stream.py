@@ -773,3 +773,34 @@ def tell(run: list[Any], event: Any) -> None:
         fields.pop("parsed_arguments", None)
     if not event.type.startswith(("reasoning", "usage")):
         run.append({name: value for name, value in fields.items() if not name.startswith("snapshot ")})
+
+
+async def test_a_stream_that_is_not_entered_says_how_to() -> None:
+    fake = FakeMoonshot()
+    client = AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(fake))
+    manager: Any = client.chat.completions.stream(model="kimi-k2.6", messages=[{"role": "user", "content": "hi"}])
+    with pytest.raises(TypeError, match=r"`async with .+ as stream`, and then `async for event in stream`\.$"):
+        async for _ in manager:
+            pass
+    with pytest.raises(TypeError, match=r"`async with .+ as stream`, and then `await stream\.get_final_completion"):
+        await manager
+    assert fake.requests == []
+
+
+async def test_a_stream_that_is_not_resumed_says_why_the_request_for_the_rest_was_not_sent_again() -> None:
+    async def app(request: Request) -> Response:
+        if not seen:
+            seen.append(request)
+            return Response(200, {}, frame(delta(content="Grey")) + frame(end("length")))
+        return Response(503, {"Retry-After": "300"}, b"{}")
+
+    seen: list[Request] = []
+    client = AsyncMoonshot(api_key="sk-canary-01", transport=MemoryTransport(app))
+    messages: Any = [{"role": "user", "content": "hi"}]
+    with pytest.raises(StreamInterruptedError, match="The request for the rest failed") as caught:
+        async with client.chat.completions.stream(model="kimi-k2.6", messages=messages, continue_on_length=1) as stream:
+            await stream.until_done()
+
+    for error in (caught.value, pickle.loads(pickle.dumps(caught.value))):
+        assert error.__notes__ == ["Not sent again: the service asks to wait 300 s, and no more than 120 s are waited."]
+        assert [attempt.error for attempt in error.attempts] == ["InternalServerError 503"]

@@ -11,17 +11,21 @@ import msgspec
 import pytest
 
 from moonshot_async import (
+    CATALOG,
     DEFAULT_TIMEOUT,
+    AiohttpTransport,
     APIConnectionError,
     APIResponseValidationError,
     AsyncMoonshot,
     AuthenticationError,
     Bounds,
+    CircuitBreaker,
     ClientClosedError,
     ConfigurationError,
     InternalServerError,
     Log,
     MemoryTransport,
+    RateLimits,
     Request,
     Response,
     Retry,
@@ -815,3 +819,131 @@ def noting(seen: list[str], name: str) -> Middleware:
 
 async def _no_sleep(seconds: float) -> None:
     pass
+
+
+# --- Arguments that are something else
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"limits": 5}, r"limits: int is no layer: pass RateLimits\(\.\.\.\)"),
+        ({"limits": RateLimits}, "limits: the class RateLimits is no layer"),
+        ({"breaker": True}, r"breaker: bool is no layer: pass CircuitBreaker\(\.\.\.\)"),
+        ({"middleware": "x"}, "middleware must be a list of layers"),
+        ({"middleware": {"a": 1}}, "middleware must be a list of layers"),
+        ({"middleware": Retry}, "must be a list of layers.* not the class Retry"),
+        ({"middleware": Retry()}, r"must be a list of layers, such as \[Retry\(1\)\], not Retry"),
+        ({"middleware": [Retry]}, "middleware: the class Retry is no layer"),
+        ({"middleware": [None]}, "middleware: NoneType is no layer"),
+        ({"catalog": 5}, "catalog must be a Catalog"),
+        ({"default_headers": 5}, "default_headers must be a mapping"),
+        ({"default_headers": {1: "x"}}, "headers must be a mapping of names"),
+        ({"default_query": 5}, "default_query must be a mapping"),
+        ({"base_url": 0}, r"base_url must be an http\(s\) URL"),
+        ({"base_url": []}, r"base_url must be an http\(s\) URL"),
+        ({"base_url": {}}, r"base_url must be an http\(s\) URL"),
+        ({"region": 0}, "region must be 'cn' or 'intl', not 0"),
+        ({"region": []}, "region must be 'cn' or 'intl'"),
+    ],
+)
+def test_what_an_argument_cannot_be_is_refused_with_what_to_pass(given: Any, says: str, make: MakeClient) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        make(**given)
+    with pytest.raises(ConfigurationError, match=says):
+        make().with_options(**given)
+
+
+@pytest.mark.parametrize("name", ["headers", "query"])
+def test_what_takes_the_place_of_headers_and_query_must_be_a_mapping(name: str, make: MakeClient) -> None:
+    with pytest.raises(ConfigurationError, match=f"set_default_{name} must be a mapping"):
+        make().with_options(**{f"set_default_{name}": 5})
+
+
+@pytest.mark.parametrize("url", [0, [], {}])
+def test_a_base_url_that_is_set_must_be_one(url: Any, make: MakeClient) -> None:
+    client: Any = make()
+    with pytest.raises(ConfigurationError, match="base_url must be"):
+        client.base_url = url
+
+
+@pytest.mark.parametrize(
+    ("transport", "says"),
+    [
+        (FakeMoonshot(), "FakeMoonshot is an app: pass MemoryTransport"),
+        (AiohttpTransport, "not the class AiohttpTransport"),
+        (5, "must be AiohttpTransport.* not int"),
+    ],
+)
+def test_what_is_no_transport_is_refused(transport: Any, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        AsyncMoonshot(api_key=KEY, transport=transport)
+
+
+def test_a_layer_stands_in_one_place(make: MakeClient) -> None:
+    limits, breaker = RateLimits(concurrency=1), CircuitBreaker()
+    for name, layer in (("limits", limits), ("breaker", breaker)):
+        with pytest.raises(ConfigurationError, match=f"{name}= stands in middleware=, too"):
+            make(**{"middleware": [layer], name: layer})
+        with pytest.raises(ConfigurationError, match=f"{name}= stands in middleware=, too"):
+            make(middleware=[layer]).with_options(**{name: layer})
+    with pytest.raises(ConfigurationError, match="are the same"):
+        make(limits=limits, breaker=limits)
+
+
+def test_a_setting_that_was_not_given_says_nothing(make: MakeClient) -> None:
+    client = make(base_url=NOT_GIVEN, region="", middleware=NOT_GIVEN, default_headers=NOT_GIVEN)
+    assert client.base_url == "https://api.moonshot.cn/v1/"
+    assert client.with_options(catalog=CATALOG).in_flight == 0
+    assert client.with_options(base_url="", region="intl").base_url == "https://api.moonshot.ai/v1/"
+
+
+@pytest.mark.parametrize("name", ["max_head_bytes", "max_trailer_bytes", "max_decompressed_bytes"])
+def test_bounds_that_the_transport_keeps_are_not_silently_other_ones(name: str) -> None:
+    narrow = Bounds(**{name: 1000})
+    says = rf"{name} is kept by the transport, which .* transport=AiohttpTransport\(bounds=\.\.\.\)"
+    with pytest.raises(ConfigurationError, match=says):
+        AsyncMoonshot(api_key=KEY, bounds=narrow, transport=AiohttpTransport())
+    with pytest.raises(ConfigurationError, match=says):
+        AsyncMoonshot(api_key=KEY).with_options(bounds=narrow)
+    for client in (
+        AsyncMoonshot(api_key=KEY, bounds=narrow),
+        AsyncMoonshot(api_key=KEY, bounds=narrow, transport=AiohttpTransport(bounds=narrow)),
+        AsyncMoonshot(api_key=KEY, transport=AiohttpTransport(bounds=narrow)),
+    ):
+        assert client.with_options(timeout=1)._pipeline._bounds == narrow
+        wide = Bounds(**{name: 1000}, max_body_bytes=7)
+        assert client.with_options(bounds=wide)._pipeline._bounds is wide
+
+
+def test_a_transport_that_knows_no_bounds_is_left_alone(make: MakeClient) -> None:
+    narrow = Bounds(max_head_bytes=1000)
+    assert make(bounds=narrow).with_options(bounds=Bounds(max_head_bytes=5))._pipeline._bounds.max_head_bytes == 5
+
+
+@pytest.mark.parametrize("given", [[Retry(1)], (Retry(1),)])
+def test_a_retry_that_is_given_counts_wherever_it_is_given(given: Any, make: MakeClient) -> None:
+    both: dict[str, Any] = {"max_retries": 7, "middleware": given}
+    assert make(**both).max_retries == make().with_options(**both).max_retries == 1
+    assert make(middleware=given).with_options(max_retries=7).max_retries == 7
+    with pytest.raises(TypeError, match="max_retries"):
+        make(middleware=given, max_retries="7")
+
+
+@pytest.mark.parametrize("priority", ["high", None, float("nan"), 1.5, True])
+async def test_a_priority_that_is_no_whole_number_is_refused(
+    priority: Any, make: MakeClient, fake: FakeMoonshot
+) -> None:
+    client = make(limits=RateLimits(concurrency=1))
+    with pytest.raises(TypeError, match="priority must be a whole number"):
+        await client.chat.completions.create(**ASK, priority=priority)
+    with pytest.raises(TypeError, match="priority must be a whole number"):
+        await client.models.list(priority=priority)
+    assert fake.requests == []
+    await client.chat.completions.create(**ASK, priority=-2)
+
+
+async def test_headers_of_a_call_that_are_none_are_refused(make: MakeClient, fake: FakeMoonshot) -> None:
+    with pytest.raises(ConfigurationError, match="headers must be a mapping"):
+        await make().request("GET", "/models", extra_headers=5)  # type: ignore[arg-type]  # as it is meant
+    assert fake.requests == []

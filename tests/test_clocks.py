@@ -4,7 +4,8 @@ import asyncio
 import copy
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from types import SimpleNamespace
 from typing import Any
@@ -321,3 +322,24 @@ def test_a_deadline_without_end_bounds_nothing(now: Now) -> None:
     with deadline(float("inf")):
         assert time_left() == float("inf")
         assert BodyClocks(request_with(deadline=CONTEXT_DEADLINE.get(), read=50), events=False).next_deadline() == 1050
+
+
+async def test_a_deadline_is_not_entered_in_a_generator_which_would_leave_it_to_its_consumer() -> None:
+    def plain() -> Iterator[int]:
+        with deadline(8):
+            yield 1
+
+    async def waiting() -> AsyncIterator[int]:
+        with deadline(8):
+            yield 1
+
+    with pytest.raises(ConfigurationError, match=r"not inside a generator.*timeout=\.\.\."):
+        next(plain())
+    with pytest.raises(ConfigurationError, match="not inside a generator"):
+        await anext(waiting())
+    with pytest.raises(ConfigurationError, match="not inside a generator"), contextmanager(plain)():
+        pass
+    assert CONTEXT_DEADLINE.get() is None
+    with ExitStack() as stack:
+        stack.enter_context(deadline(8))
+        assert CONTEXT_DEADLINE.get() is not None

@@ -4,14 +4,16 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from moonshot_async import AsyncMoonshot, MemoryTransport, Retry
+from moonshot_async import AiohttpTransport, AsyncMoonshot, MemoryTransport, RateLimits, Retry
 from moonshot_async.chat_stream import Backoff
 from moonshot_async.errors import APIConnectionError, APIError, ClientClosedError
+from moonshot_async.fake import FakeMoonshot
 from moonshot_async.middleware import Handler
 from moonshot_async.wire import Request, Response
 from tests.conftest import open_sockets
@@ -318,7 +320,7 @@ async def test_after_closing_every_call_raises_before_anything_else() -> None:
         return KEY
 
     service = Service()
-    client = service.client(api_key=asked, middleware=[layer], limits=layer, breaker=layer)
+    client = service.client(api_key=asked, middleware=[layer], limits=partial(layer), breaker=partial(layer))
     other = client.with_options(max_retries=0)
     await client.aclose()
     await client.aclose()
@@ -442,3 +444,123 @@ def test_calls_in_another_thread_end_too(layers: dict[str, Any]) -> None:
     thread.join(2)
     assert not thread.is_alive()
     assert type(outcomes[0]) is ClientClosedError
+
+
+# --- what was open
+
+
+async def test_a_closed_client_keeps_no_place_of_shared_limits() -> None:
+    limits, service = RateLimits(concurrency=1), Service()
+    first, second = service.client(limits=limits), service.client(limits=limits)
+    stream = await first.chat.completions.create(**ASK, stream=True)
+    waiting = asyncio.create_task(second.chat.completions.create(**ASK, stream=True))
+    await asyncio.sleep(0)
+    assert limits.snapshot().in_flight == 1
+    await first.aclose()
+    assert first.in_flight == 0
+    await (await asyncio.wait_for(waiting, 2)).aclose()
+    assert limits.snapshot().in_flight == 0
+    with pytest.raises(ClientClosedError, match="The answer broke off"):
+        await anext(stream)
+
+
+async def test_a_closed_client_keeps_no_place_on_sockets_either(scripted: Start, client_of: MakeClient) -> None:
+    limits = RateLimits(concurrency=2)
+    client = client_of(await scripted(endless), limits=limits)
+    stream = await client.chat.completions.create(**ASK, stream=True)
+    async with client.chat.completions.stream(**ASK, resume=1) as other:
+        assert limits.snapshot().in_flight == 2
+        await client.aclose()
+        assert (limits.snapshot().in_flight, client.in_flight) == (0, 0)
+        for left in (stream, other):
+            with pytest.raises(ClientClosedError):
+                [item async for item in left]
+
+
+class Keeping:
+    """A transport that knows nothing of bodies, and cannot always be closed."""
+
+    def __init__(self) -> None:
+        self.fails = False
+
+    async def send(self, request: Request) -> Response:
+        return Response(200, SSE, events(DELTA), request=request)
+
+    async def aclose(self) -> None:
+        if self.fails:
+            raise OSError("not closed")
+
+
+async def test_a_body_that_closing_cut_does_not_look_whole() -> None:
+    transport = Keeping()
+    client = AsyncMoonshot(api_key=KEY, transport=transport)
+    transport.fails = True
+    async with client.chat.completions.with_streaming_response.create(**ASK, stream=True) as response:
+        with pytest.raises(OSError, match="not closed"):
+            await client.aclose()
+        with pytest.raises(ClientClosedError):
+            [piece async for piece in response.iter_bytes()]
+
+
+async def test_what_is_open_in_another_thread_is_closed_there() -> None:
+    limits, service = RateLimits(concurrency=1), Keeping()
+    client = AsyncMoonshot(api_key=KEY, transport=service, limits=limits)
+    opened, closed = threading.Event(), threading.Event()
+    seen: list[Any] = []
+
+    async def hold() -> None:
+        stream = await client.chat.completions.create(**ASK, stream=True)
+        opened.set()
+        await asyncio.to_thread(closed.wait, 2)
+        seen.append((limits.snapshot().in_flight, type(await outcome_of(anext(stream)))))
+
+    thread = threading.Thread(target=asyncio.run, args=(hold(),))
+    thread.start()
+    await asyncio.to_thread(opened.wait, 2)
+    await client.aclose()
+    closed.set()
+    await asyncio.to_thread(thread.join)
+    assert seen == [(0, ClientClosedError)]
+
+
+def step(client: AsyncMoonshot) -> None:
+    """Close a client where no event loop runs."""
+    with pytest.raises(StopIteration):
+        client.aclose().send(None)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_is_closed_between_the_runs_of_a_loop(stream: bool) -> None:
+    async def app(request: Request) -> Response:
+        if not request.stream:
+            await asyncio.sleep(30)
+        return Response(200, SSE, events(DELTA))
+
+    limits = RateLimits(concurrency=1)
+    client = AsyncMoonshot(api_key=KEY, transport=MemoryTransport(app), limits=limits)
+    with asyncio.Runner() as runner:
+        call = runner.get_loop().create_task(client.chat.completions.create(**ASK, stream=stream))
+        runner.run(asyncio.sleep(0.01))
+        assert client.in_flight == 1
+        step(client)
+        step(client)
+        assert client.is_closed()
+        if stream:
+            assert limits.snapshot().in_flight == 0
+            assert isinstance(runner.run(outcome_of(anext(call.result()))), ClientClosedError)
+        else:
+            assert isinstance(runner.run(outcome_of(call)), ClientClosedError)
+        assert client.in_flight == limits.snapshot().in_flight == 0
+
+
+def test_a_client_on_sockets_is_closed_without_an_event_loop() -> None:
+    async def call() -> None:
+        async with FakeMoonshot().serve() as url:
+            await client.with_options(base_url=url).models.list()
+
+    client = AsyncMoonshot(api_key=KEY, transport=AiohttpTransport())
+    with asyncio.Runner() as runner:
+        runner.run(call())
+        step(client)
+        assert isinstance(runner.run(outcome_of(client.models.list())), ClientClosedError)
+    step(AsyncMoonshot(api_key=KEY))

@@ -328,7 +328,14 @@ def refusing(seen: list[str], own_retry: bool) -> dict[str, Any]:
         seen.append("layer")
         return await call_next(request)
 
-    return {"api_key": key, "middleware": [layer, Retry()] if own_retry else [layer], "limits": layer, "breaker": layer}
+    async def limits(request: Request, call_next: Handler) -> Response:
+        return await layer(request, call_next)
+
+    async def breaker(request: Request, call_next: Handler) -> Response:
+        return await layer(request, call_next)
+
+    own = [layer, Retry()] if own_retry else [layer]
+    return {"api_key": key, "middleware": own, "limits": limits, "breaker": breaker}
 
 
 @pytest.mark.parametrize("own_retry", [False, True])

@@ -238,6 +238,10 @@ def test_a_validation_error_knows_its_response_where_there_is_one() -> None:
     assert error.request.body == b""
     assert (APIResponseValidationError().response, APIResponseValidationError().status_code) == (None, 200)
     assert str(ResponseTooLargeError(5)) == "The answer is larger than 5 bytes."
+    bounded = ResponseTooLargeError(5, bound="max_depth", message="deep")
+    assert (bounded.bound, bounded.allowed, bounded.max_bytes, str(bounded)) == ("max_depth", 5, None, "deep")
+    # A number here, and a name in `LimitReachedError`, would be two things of one name.
+    assert not hasattr(bounded, "limit")
 
 
 def test_a_parsed_answer_that_was_cut_is_on_the_error() -> None:

@@ -277,7 +277,7 @@ async def test_a_caller_may_open_an_answer_and_read_it_alone() -> None:
 # --- refusals
 
 
-@pytest.mark.parametrize("status", [300, 304, 400, 404, 418, 500, 599])
+@pytest.mark.parametrize("status", [0, 199, 300, 304, 400, 404, 418, 500, 599])
 async def test_whatever_is_not_good_is_an_exception_with_its_body_read_and_closed(status: int) -> None:
     service = Service(b'{"error":{"type":"t","message":"no"}}', status)
     pipeline = pipeline_of(service)

@@ -3,13 +3,14 @@
 import asyncio
 import gzip
 import random
+import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
 
 import pytest
 
-from moonshot_async import AsyncMoonshot, MemoryTransport
+from moonshot_async import AsyncMoonshot, MemoryTransport, Timeout
 from moonshot_async.errors import (
     APIConnectionError,
     APIError,
@@ -335,10 +336,11 @@ async def test_whatever_comes_is_an_answer_or_an_error_of_ours(
     scripted: Start, client_of: ClientOf, stream: bool
 ) -> None:
     pick = random.Random(5)
-    good = [chunked(STREAM), answer(STREAM, headers=SSE), chunked(gzip.compress(STREAM), SSE + GZIP)]
-    if not stream:
-        good = [answer(COMPLETION), chunked(COMPLETION, JSON), answer(gzip.compress(COMPLETION), headers=GZIP)]
-    replies = iter([spoilt(pick.choice(good), pick) for _ in range(400)])
+    body, headers = (STREAM, SSE) if stream else (COMPLETION, JSON)
+    good = [answer(body, headers=headers), chunked(body, headers), answer(gzip.compress(body), headers=headers + GZIP)]
+    spoilt_replies = [spoilt(pick.choice(good), pick) for _ in range(200)]
+    spoilt_replies += [answer(spoilt(body, pick), headers=headers) for _ in range(200)]
+    replies = iter(spoilt_replies)
 
     async def play(peer: Peer) -> None:
         await peer.request()
@@ -359,6 +361,27 @@ async def test_whatever_comes_is_an_answer_or_an_error_of_ours(
     await asyncio.gather(*(call() for _ in range(10)))
     assert {type(None), APIConnectionError, APIResponseValidationError} <= kinds
     assert not stream or StreamInterruptedError in kinds
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_an_answer_that_comes_while_the_loop_is_held_up_is_in_time_and_not_asked_for_again(
+    scripted: Start, client_of: ClientOf, stream: bool
+) -> None:
+    async def play(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(chunked(STREAM) if stream else answer(COMPLETION))
+        # Until after the clock of silence.
+        time.sleep(0.15)  # noqa: ASYNC251
+        await peer.gone()
+
+    server = await scripted(play)
+    client = client_of(server, timeout=Timeout(read=0.1))
+    if stream:
+        chunks, error = await read(client)
+        assert (text_of(chunks), error) == ("x", None)
+    else:
+        assert await whole(client) == ("x", None)
+    assert len(server.requests) == 1
 
 
 # --- bounded

@@ -149,7 +149,7 @@ def server() -> Iterator[SoakServer]:
 
 @pytest.fixture
 def limits() -> RateLimits:
-    return RateLimits(concurrency=CONCURRENCY, adaptive=False)
+    return RateLimits(concurrency=CONCURRENCY)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from msgspec import UNSET
 
-from moonshot_async.accumulate.choices import ChoiceState, ToolCallState
+from moonshot_async.accumulate.choices import MOST_PARTS, ChoiceState, ToolCallState, too_many
 from moonshot_async.accumulate.growing import Extras, Text
 from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk, ChunkChoice, Usage
 
@@ -57,6 +57,8 @@ class ChatAccumulator:
         """Take note of one choice of a chunk; gives what there is of it now."""
         state = self.choices.get(choice.index)
         if state is None:
+            if len(self.choices) == MOST_PARTS:
+                raise too_many("choices")
             state = self.choices[choice.index] = ChoiceState(choice.index)
         state.add(choice)
         if choice.usage is not None:

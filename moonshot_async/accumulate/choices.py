@@ -1,8 +1,11 @@
 """One choice of a streamed answer, and its tool calls, while their pieces arrive."""
 
+from typing import Final
+
 from msgspec import UNSET, UnsetType
 
 from moonshot_async.accumulate.growing import Extras, Text
+from moonshot_async.errors import ResponseTooLargeError
 from moonshot_async.types.chat import (
     ChatCompletionMessage,
     Choice,
@@ -13,6 +16,9 @@ from moonshot_async.types.chat import (
     ToolCall,
     ToolCallDelta,
 )
+
+# Choices of an answer, and tool calls of a choice: far more than anybody asks for.
+MOST_PARTS: Final = 1000
 
 
 class ToolCallState:
@@ -60,6 +66,11 @@ class ToolCallState:
         self.extra.put_into(call)
         self.function_extra.put_into(call.function)
         return call
+
+
+def too_many(what: str) -> ResponseTooLargeError:
+    """The error of an answer in more parts than anything needs; each is looked for among all that came."""
+    return ResponseTooLargeError(MOST_PARTS, message=f"The answer has more than {MOST_PARTS} {what}.")
 
 
 class ChoiceState:
@@ -163,6 +174,8 @@ class ChoiceState:
                 return known[0]
             if not same[-1].begins_another(delta):
                 return same[-1]
+        if len(calls) == MOST_PARTS:
+            raise too_many("tool calls in a choice")
         calls.append(ToolCallState(len(calls), delta.index))
         return calls[-1]
 

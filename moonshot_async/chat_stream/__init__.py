@@ -10,7 +10,7 @@ import copy
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import nullcontext
 from types import TracebackType
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar
 
 from moonshot_async.chat_events import ChatStreamEvent
 from moonshot_async.chat_stream.resume import Backoff, Plan
@@ -27,6 +27,10 @@ T = TypeVar("T")
 
 _ONCE: Final = Plan()
 _BACKOFF: Final = Backoff()
+_ENTER: Final = (
+    "a chat stream is entered first, so that it is closed in the end: "
+    "`async with client.chat.completions.stream(…) as stream`"
+)
 
 
 class ChatStream(Generic[T]):
@@ -168,3 +172,12 @@ class ChatStreamManager(Generic[T]):
     ) -> None:
         if self._stream is not None:
             await self._stream.aclose()
+
+    # They only say what to do.
+    if not TYPE_CHECKING:  # pragma: no branch - type checkers shall know that neither is there
+
+        def __aiter__(self) -> NoReturn:
+            raise TypeError(_ENTER + ", and then `async for event in stream`.")
+
+        def __await__(self) -> NoReturn:
+            raise TypeError(_ENTER + ", and then `await stream.get_final_completion()`.")

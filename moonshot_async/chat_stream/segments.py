@@ -235,6 +235,9 @@ class Segments(Generic[T]):
     def _about(self, cause: APIError, message: str) -> StreamInterruptedError:
         error = self._interrupted(message)
         error.attempts = cause.attempts
+        # Why nothing more was tried; a pickle leaves the cause behind.
+        for note in getattr(cause, "__notes__", ()):
+            error.add_note(note)
         error.__cause__ = cause
         return error
 

@@ -97,6 +97,7 @@ class CircuitBreaker:
 
     Raises:
         ConfigurationError: a number cannot be meant.
+        TypeError: `clock` is no function.
     """
 
     keeps_deadline: ClassVar = True
@@ -120,6 +121,8 @@ class CircuitBreaker:
             raise ConfigurationError(f"breaker: share must be 1.0 at most, which is all calls, not {share!r}")
         if open_at_most < open_for:
             raise ConfigurationError("breaker: open_at_most must not be less than open_for")
+        if not callable(clock):
+            raise TypeError(f"breaker: clock must be a function, not {type(clock).__name__}")
         self._rules = Rules(failures, share, window, open_for, open_at_most)
         self._clock = clock
         self._lock = Lock()

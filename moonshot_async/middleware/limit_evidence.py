@@ -11,6 +11,7 @@ outcomes are looked at in the order of sending, and no further than to the first
 import enum
 import math
 from collections import deque
+from itertools import takewhile
 from typing import Final
 
 import msgspec
@@ -27,6 +28,8 @@ _ENOUGH: Final = 8
 _LEVELS: Final = 64
 # What is less by this part is no less of a load.
 _SLACK: Final = 40
+# So many refusals show a limit where one of them was alone under way: that means to wait for a minute.
+_ALONE: Final = 3
 # A refusal is suspected for so many of the requests that follow it.
 _SUSPECTED: Final = 40
 
@@ -167,21 +170,27 @@ class Evidence:
             self._refused -= self._last[0].outcome is Outcome.REFUSED
         self._last.append(sending)
         self._refused += refused
-        return sending, self._refusal(sending) if refused else self._success(sending, judged)
+        return sending, self._refusal(sending, judged) if refused else self._success(sending, judged)
 
-    def _refusal(self, sending: Sending) -> Finding | None:
+    def _refusal(self, sending: Sending, judged: int) -> Finding | None:
         self._exorcise(sending.at)
         self._ghosts.append(sending.over)
         suspect = self._suspect
         if suspect is None or sending.number > suspect.first.number + _SUSPECTED:
             suspect = self._suspect = _Suspect(sending)
+        elif suspect.first.number <= judged < sending.number:
+            # Under another load it begins anew, but for having been refused before.
+            before, suspect = suspect, _Suspect(sending)
+            suspect.refused += min(before.refused, _ALONE - 1) if before.refused > 2 * before.taken else 0
+            self._suspect = suspect
         else:
             suspect.refused += 1
             suspect.level = min(suspect.level, sending.in_flight)
         if self.nearly_all_refused:
-            self.level = min(each.in_flight for each in self._last if each.outcome is Outcome.REFUSED)
+            row = takewhile(lambda each: each.outcome is Outcome.REFUSED, reversed(self._last))
+            self.level = min(each.in_flight for each in row)
             return Finding.DOMINANT
-        if suspect.refused >= 2 and suspect.refused > 2 * suspect.taken:
+        if suspect.refused >= (_ALONE if suspect.level == 1 else 2) and suspect.refused > 2 * suspect.taken:
             self.level = suspect.level
             return Finding.REPEATED
         return None

@@ -150,9 +150,13 @@ class Learned:
             return False
         if now < self._random_until:
             return False
+        peak = self._evidence.peak(level)
+        if level == 1:
+            # It was sent alone, but others may have joined it.
+            level = peak
         if not axis and self._lowered:
-            peak = self._evidence.peak(level)
-            if self._concurrency.explains(peak):
+            # Where the guess is not in force, because much more was told, it explains nothing.
+            if self.limits.concurrency == self._concurrency.limit and self._concurrency.explains(peak):
                 level = peak
             elif self._evidence.usual(level) and not self._rate.explains(now):
                 return False

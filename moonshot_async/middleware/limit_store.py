@@ -109,7 +109,8 @@ class LimitStore(Protocol):
         """Admit a request, if it passes none of the limits, in one step.
 
         One slot and one request are counted, `need.tokens` for the minute, `need.prompt_tokens` for the day. When it
-        is cancelled it must leave nothing behind. What it raises reaches the caller of the client.
+        is cancelled it must leave nothing behind. A concurrency of 0 admits nothing: it asks what would refuse. What
+        it raises reaches the caller of the client.
         """
         ...
 

@@ -31,6 +31,7 @@ from moonshot_async.middleware.limit_store import (
     Limits,
     LimitStore,
     MemoryLimitStore,
+    Refusal,
     Reservation,
 )
 from moonshot_async.wire import Request, Response
@@ -79,7 +80,8 @@ class RateLimits:
         rpm, tpm, tpd: requests a minute, tokens a minute, tokens a day; None likewise.
         store: where to count, instead of in this process; see `LimitStore`.
         adaptive: learn from 429s: the limit that one names, the moment until which to wait, and fewer requests where
-            it names none. Never more than was told.
+            it names none. Never more than was told. 429s that come at random, whatever is sent, change nothing for
+            long: they are the retries' to deal with.
         refund: count what answers used, once that is known, instead of what they might have used; for services that
             do so, which Moonshot's does not.
         catalog: knows how long answers may be where a request does not say; `moonshot_async.CATALOG` unless given.
@@ -199,7 +201,7 @@ class RateLimits:
             # What a forked process inherits is its parent's: calls that end there, locks that nobody gives back.
             self._begin()
         store, need = self._store, self._estimates.of(request.body)
-        admitted = math.inf if self._queue else await self._attempt(request, need)
+        admitted = await (self._look if self._queue else self._attempt)(request, need)
         reservation = await self._queued(request, need) if isinstance(admitted, float) else admitted
         sending = self._learned.sent(reservation.in_flight)
         try:
@@ -223,6 +225,16 @@ class RateLimits:
         if reservation is None:
             raise timeout_error(request, "total", " while it waited for the limits of the account")
         return reservation
+
+    async def _look(self, request: Request, need: Estimate) -> Reservation | float:
+        """Refuse at once what its turn would not help; others come first."""
+        limits = self._learned.limits
+        refuse_too_large(need, limits, request)
+        if limits.tpd is not None:
+            outcome = await self._store.reserve(need, Limits(concurrency=0, tpd=limits.tpd))
+            if isinstance(outcome, Refusal) and outcome.limit == "tpd":
+                raise not_today(need, limits, outcome, request)
+        return math.inf
 
     async def _attempt(self, request: Request, need: Estimate) -> Reservation | float:
         """Reserve it now, or return after how many seconds to try again; infinite for when something ends."""

@@ -15,6 +15,7 @@ See: https://platform.kimi.ai/docs/api/errors
 """
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -33,10 +34,12 @@ from moonshot_async.middleware.retry_rules import (
     LONGEST_HINT,
     Backoff,
     asked_wait,
+    check_function,
     check_max_retries,
     check_retry_slow,
     is_free,
     is_slow,
+    sendings,
 )
 from moonshot_async.wire import Request, Response
 
@@ -52,6 +55,8 @@ _SLOW: Final = (
     "Not sent again: it failed after {:.0f} s of waiting, and may be billed although no answer came. "
     "retry_slow=True, for the call or for Retry, sends it again all the same."
 )
+_TOO_LONG: Final = "Not sent again: the service asks to wait {} s, and no more than {:.0f} s are waited."
+_TOO_LATE: Final = "Not sent again: a wait of {:.4g} s would outlast the {:.4g} s that the call has left."
 
 
 class FailedSoFar(NamedTuple):
@@ -87,11 +92,12 @@ class Retry:
     two minutes is not waited for. A connection that was idle, and that the server closed just then, is replaced at
     once, whatever the budget. A wait that would end after the deadline of the call is not begun: the failure is raised
     at once. So it is where the budget is used up, or a slow attempt is not to be repeated; a note on the exception says
-    which. Every exception has the attempts in `.attempts`, and each request its number in `.attempt`.
+    which. Every exception has what was sent in `.attempts`, and each request its number in `.attempt`; one `Retry`
+    around another counts on.
 
     Raises:
         ConfigurationError: a number cannot be meant.
-        TypeError: `max_retries` is no whole number, or `budget` no budget.
+        TypeError: `max_retries` is no whole number, `budget` no budget, or `sleep`, `uniform` or `clock` no function.
     """
 
     keeps_deadline: ClassVar = True
@@ -113,6 +119,8 @@ class Retry:
             raise TypeError(f"budget must be a RetryBudget, not {type(budget).__name__}")
         check_max_retries(max_retries)
         check_retry_slow(retry_slow)
+        for name, function in (("sleep", sleep), ("uniform", uniform), ("clock", clock)):
+            check_function(name, function)
         for name, value in (("initial", initial), ("maximum", maximum), ("slow_after", slow_after)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
                 raise ConfigurationError(f"{name} must be a number of seconds, 0 or more, not {value!r}")
@@ -153,36 +161,41 @@ class _Call:
         self._request = request
         self._call_next = call_next
         self._failed: list[Attempt] = []
+        # How often this layer tried, and how long it took the last time: not every try is a sending, or only one.
+        self._tries = 0
+        self._elapsed = 0.0
         self._most = retry.max_retries if request.max_retries is None else request.max_retries
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        """All that failed, also before this layer was asked."""
+        """All sendings that failed, also before this layer was asked."""
         return (*self._request.earlier, *self._failed)
 
     def note(self, request: Request, error: APIError, started: float) -> None:
-        """An attempt failed."""
+        """A try failed."""
         now = self._retry._clock()
-        failed = Attempt.failed(request.attempt, error, now - started)
-        self._failed.append(failed)
-        if error.retryable and not is_free(error, failed):
+        failed = sendings(request, error, now - started)
+        self._failed += failed
+        self._tries += 1
+        self._elapsed = failed[-1].elapsed if failed else now - started
+        if error.retryable and not is_free(error, self._elapsed):
             self._retry.budget.failed(now, started)
         kept = FAILED_SO_FAR.get()
         if kept is not None and kept.started == request.started:
-            kept.attempts.append(failed)
+            # Another `Retry` further inside has told of its own already.
+            kept.attempts.extend([attempt for attempt in failed if attempt not in kept.attempts])
 
     def may_repeat(self, error: BaseException) -> bool:
         """Whether to send it again, as far as the last error says; a note tells where that is not plain from it."""
-        if len(self._failed) > self._most or not isinstance(error, APIError) or not error.retryable:
+        if self._tries > self._most or not isinstance(error, APIError) or not error.retryable:
             return False
         # A 429 says that nothing was done; after other failures it may have been.
         if self._request.once and not isinstance(error, RateLimitError):
             return False
         asked = self._retry._retry_slow if self._request.retry_slow is None else self._request.retry_slow
-        elapsed = self._failed[-1].elapsed
-        if asked or elapsed < self._retry._slow_after or not is_slow(error):
+        if asked or self._elapsed < self._retry._slow_after or not is_slow(error):
             return True
-        _add_note(error, _SLOW.format(elapsed))
+        _add_note(error, _SLOW, self._elapsed)
         return False
 
     async def again(self, pending: list[APIError]) -> Response:
@@ -197,7 +210,7 @@ class _Call:
         retrying = AsyncRetrying(
             retry=retry_if_exception(self.may_repeat),
             stop=self._stop,
-            wait=lambda state: self._retry._backoff.wait(_error(state), self._failed),
+            wait=lambda state: self._retry._backoff.wait(_error(state), self._tries, self._elapsed),
             sleep=self._sleep,
             reraise=True,
         )
@@ -221,17 +234,20 @@ class _Call:
         return response
 
     async def _sleep(self, seconds: float) -> None:
-        self._failed[-1].waited = seconds
+        if self._failed:
+            self._failed[-1].waited += seconds
         await self._retry._sleep(seconds)
 
     def _stop(self, state: "RetryCallState") -> bool:
         """Stop where the wait would outlive the deadline, or is longer than anyone waits, or the budget is used up."""
-        error, due = _error(state), self._request.deadline
-        if (asked_wait(error) or 0.0) > LONGEST_HINT:
+        error, due, wait = _error(state), self._request.deadline, state.upcoming_sleep
+        if (asked := asked_wait(error) or 0.0) > LONGEST_HINT:
+            _add_note(error, _TOO_LONG, math.ceil(asked), LONGEST_HINT)
             return True
-        if due is not None and self._retry._clock() + state.upcoming_sleep >= due:
+        if due is not None and (left := due - self._retry._clock()) <= wait:
+            _add_note(error, _TOO_LATE, wait, max(0.0, left))
             return True
-        if is_free(error, self._failed[-1]) or self._retry.budget.take():
+        if is_free(error, self._elapsed) or self._retry.budget.take():
             return False
         _add_note(error, _USED_UP)
         return True
@@ -243,7 +259,8 @@ def _error(state: "RetryCallState") -> APIError:
     return error
 
 
-def _add_note(error: APIError, note: str) -> None:
-    # Where one `Retry` stands around another, both may say so.
-    if note not in getattr(error, "__notes__", ()):
-        error.add_note(note)
+def _add_note(error: APIError, note: str, *numbers: float) -> None:
+    # Where one `Retry` stands around another, both may say so, each with numbers of its own.
+    beginning = note.partition("{")[0]
+    if not any(said.startswith(beginning) for said in getattr(error, "__notes__", ())):
+        error.add_note(note.format(*numbers))

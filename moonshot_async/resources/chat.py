@@ -68,8 +68,7 @@ class Completions(Resource):
 
         Args:
             stream: True for a `Stream` of chunks; awaiting it has seen the head, so that errors of status come here.
-            **params: see `CompletionParams` for the API's fields, `BodyOptions` for `timeout`, `extra_headers`,
-                `extra_query` and `extra_body`.
+            **params: see `CompletionParams` for the API's fields, `BodyOptions` for what concerns the call itself.
 
         Raises:
             TypeError: a keyword does not exist or `model` or `messages` is missing; before any I/O. So is a

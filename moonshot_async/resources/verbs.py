@@ -23,7 +23,7 @@ class RequestOptions(TypedDict, total=False):
     Attributes:
         headers: laid over the client's headers; None takes one out.
         params: laid over the client's query.
-        timeout: seconds for the whole call, or `Timeout(…)`; None for no limit.
+        timeout, max_retries, retry_slow, priority: as in `CallOptions`.
         extra_json: laid over the top level of the body.
         idempotency_key: sent as `Idempotency-Key`; the service documents it for few endpoints.
         follow_redirects: False, or left out: redirects are never followed, since they would carry the key elsewhere.
@@ -32,6 +32,9 @@ class RequestOptions(TypedDict, total=False):
     headers: Mapping[str, str | None] | None
     params: Mapping[str, object] | None
     timeout: Timeout | float | NotGiven | None
+    max_retries: int | None
+    retry_slow: bool | None
+    priority: int
     extra_json: Mapping[str, object] | None
     idempotency_key: str | None
     follow_redirects: bool
@@ -50,6 +53,8 @@ class BodyParams(TypedDict, total=False):
 
 
 _NO_OPTIONS: Final = RequestOptions()
+# Those that every call of the SDK takes under the same name.
+_SAME_OPTIONS: Final = ("timeout", "max_retries", "retry_slow", "priority")
 # What is to be sent, in its three forms: body, content, files.
 _Given: TypeAlias = tuple[object, bytes | None, Files | None]
 _NOTHING: Final[_Given] = None, None, None
@@ -355,14 +360,14 @@ def _call_options(options: RequestOptions) -> tuple[CallOptions, Mapping[str, ob
     for name in options:
         if name not in RequestOptions.__annotations__:
             known = ", ".join(sorted(RequestOptions.__annotations__))
-            hint = "; with_options(max_retries=...) makes a client for it" if name == "max_retries" else ""
-            raise TypeError(f"options has no {name!r}{hint}; it takes {known}")
+            raise TypeError(f"options has no {name!r}; it takes {known}")
     if options.get("follow_redirects"):
         raise TypeError("redirects are not followed: they would carry the key elsewhere")
     headers = dict(options.get("headers") or {})
     if (key := options.get("idempotency_key")) is not None:
         headers["Idempotency-Key"] = key
-    call: CallOptions = {"extra_headers": headers, "extra_query": options.get("params")}
-    if "timeout" in options:
-        call["timeout"] = options["timeout"]
+    given: Any = options
+    same: Any = {name: given[name] for name in _SAME_OPTIONS if name in given}
+    call: CallOptions = same
+    call["extra_headers"], call["extra_query"] = headers, options.get("params")
     return call, options.get("extra_json")

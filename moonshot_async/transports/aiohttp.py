@@ -47,9 +47,11 @@ class AiohttpTransport:
         proxy_headers: sent to the proxy only.
         trust_env: take the proxy from the environment (`HTTPS_PROXY`, `NO_PROXY`, …), read once, here.
         read_buffer_bytes: how much of a body is buffered before the server has to wait.
-        bounds: how much a server may send; a client that makes its own transport gives it its `bounds`.
+        bounds: how much a server may send; a client that makes its own transport gives it its `bounds`, and one that
+            is given this and no `bounds` keeps to those of this.
 
     Attributes:
+        bounds: those that it was made with.
         unused: whether no client has it yet: the one that gets it first warns if its base URL is plain http.
 
     Raises:
@@ -92,7 +94,7 @@ class AiohttpTransport:
             self._options["ssl"] = ssl_context
         self._env_proxies = getproxies() if trust_env else {}
         self._read_buffer_bytes = read_buffer_bytes
-        self._bounds = checked_bounds(bounds)
+        self.bounds = checked_bounds(bounds)
         self.unused = True
         self._loops: dict[int, LoopState] = {}
         self._closed = False
@@ -137,7 +139,7 @@ class AiohttpTransport:
                 arriving: ByteStream = ArrivingBody(raw, state)
                 if CONTENT_ENCODING in raw.headers:
                     coding = ",".join(raw.headers.getall(CONTENT_ENCODING))
-                    arriving = inflated(arriving, coding, self._bounds)
+                    arriving = inflated(arriving, coding, self.bounds)
                 return Response(raw.status, raw.headers, arriving, request=request)
             # Tested, but Python 3.11 does not trace a frame that goes on after a cancellation was swallowed below it.
             raw.close()  # pragma: no cover
@@ -156,8 +158,9 @@ class AiohttpTransport:
         """Close every connection. Calls and streams that are still running raise `APIConnectionError`."""
         self._closed = True
         states, self._loops = list(self._loops.values()), {}
-        running = asyncio.get_running_loop()
-        own = [state for state in states if state.loop is running]
+        # None where a synchronous program closes what it used in event loops that are over.
+        running = asyncio._get_running_loop()
+        own = [state for state in states if running is not None and state.loop is running]
         # The others first: waiting for the own one can be cancelled.
         for state in states:
             loop = state.loop
@@ -173,7 +176,7 @@ class AiohttpTransport:
             if state.loop is None or state.loop.is_closed():
                 state.abandon()
                 self._loops.pop(key, None)
-        state = self._loops[id(loop)] = LoopState(loop, self._options, self._read_buffer_bytes, self._bounds)
+        state = self._loops[id(loop)] = LoopState(loop, self._options, self._read_buffer_bytes, self.bounds)
         if self._closed:
             # In this moment, by another thread.
             self._loops.pop(id(loop), None)

@@ -13,6 +13,8 @@ from aiohttp.http_exceptions import BadHttpMessage
 from moonshot_async.bounds import Bounds
 
 _LAST_WORDS: Final = 64 * 1024
+# A piece of one byte has five around it; more than so many each are no pieces.
+_AROUND_EACH: Final = 16
 # aiohttp: what the parser is allowed; so much that a head is found to be too large here, after at most one more read.
 _ONE_READ: Final = 512 * 1024
 
@@ -31,13 +33,15 @@ class Protocol(ResponseHandler):
         self._answered = False
         # Bytes since the beginning of the head, or since it was looked whether they went into the body.
         self._quiet = 0
+        # Of those behind the head, how many were none of the body.
+        self._around = 0
         self._enough = min(bounds.max_head_bytes, bounds.max_trailer_bytes)
         self._body_bytes = 0
 
     def set_response_params(self, **params: Any) -> None:
         # A request will be sent.
         self.idle = self._answered = False
-        self._quiet = self._body_bytes = 0
+        self._quiet = self._body_bytes = self._around = 0
         most = self._bounds.max_head_bytes + _ONE_READ
         ours = {"max_line_size": most, "max_field_size": most, "max_headers": most, "auto_decompress": False}
         super().set_response_params(**{**params, **ours})
@@ -72,9 +76,12 @@ class Protocol(ResponseHandler):
             if self._quiet > self._bounds.max_head_bytes:
                 self._give_up(self._bounds.passed("max_head_bytes"))
         elif payload is not None and not payload.is_eof():
-            if payload.total_bytes != self._body_bytes:
+            most = self._bounds.max_trailer_bytes
+            if grown := payload.total_bytes - self._body_bytes:
+                self._around += self._quiet - grown
                 self._body_bytes, self._quiet = payload.total_bytes, 0
-            elif self._quiet > self._bounds.max_trailer_bytes:
+            # What was read of a body that nobody takes is parsed later.
+            if self._quiet > most or self._around > most + _ONE_READ + _AROUND_EACH * self._body_bytes:
                 self._give_up(self._bounds.passed("max_trailer_bytes"))
 
     def _give_up(self, error: Exception) -> None:

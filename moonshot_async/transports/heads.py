@@ -26,6 +26,7 @@ class HeadWait:
         stopped: whether the task was cancelled from here.
         refused: whether a status came that is no good: what is left of the request need not be sent.
         reused: whether its connection had been kept from an earlier call.
+        late: whether the clock of its phase has run out, and it is looked at once more whether something has come.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class HeadWait:
         "clock",
         "closed",
         "deadline",
+        "late",
         "phase",
         "refused",
         "request",
@@ -51,16 +53,24 @@ class HeadWait:
         self.closed = False
         self.refused = False
         self.reused = False
+        self.late = False
         self.phase: Clock = "read"
         self.deadline, self.clock = deadline_of(request, "read")
 
     def start(self, clock: Clock) -> None:
         """Another clock runs now, or the same one anew; the deadline of the call stays."""
         self.phase = clock
+        self.late = False
         self.deadline, self.clock = deadline_of(self.request, clock)
         self.watch.moved(self)
 
     def expire(self) -> None:
+        # A loop that was held up sees a head and the clock of silence in the same turn. The head wins: what was in
+        # time would be asked for again, and paid twice. The deadline of the call waits for nothing.
+        if self.clock == self.phase and not (self.late or self.closed):
+            self.late = True
+            self.watch.add(self)
+            return
         self.stopped = True
         self.task.cancel()
 

@@ -1,5 +1,6 @@
 """A transport without a network: the server is an async function in this process."""
 
+import asyncio
 import copy
 import math
 import time
@@ -8,6 +9,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from moonshot_async.clocks import deadline_of, timeout_error
+from moonshot_async.drain import call_in
 from moonshot_async.errors import APIConnectionError, APIError, Clock
 from moonshot_async.transports import SENDING, WAITING, Transport, closed_error, cut_error, interrupted_error
 from moonshot_async.wire import ByteStream, PieceStream, Request, Response, Upload, counted
@@ -90,7 +92,7 @@ class _Waits:
 
     def __init__(self) -> None:
         self.closed = False
-        self._scopes: set[CancelScope] = set()
+        self._scopes: dict[CancelScope, asyncio.AbstractEventLoop] = {}
 
     async def until(self, deadline: float | None, waiting: Awaitable[T]) -> T:
         """Await `waiting`.
@@ -103,18 +105,22 @@ class _Waits:
 
         due = math.inf if deadline is None else anyio.current_time() + max(0.0, deadline - time.monotonic())
         scope = anyio.CancelScope(deadline=due)
-        self._scopes.add(scope)
+        self._scopes[scope] = asyncio.get_running_loop()
         try:
             with scope:
                 return await waiting
         finally:
-            self._scopes.discard(scope)
+            del self._scopes[scope]
         raise TimeoutError
 
     def close(self) -> None:
         self.closed = True
-        for scope in self._scopes:
-            scope.cancel()
+        here = asyncio._get_running_loop()
+        for scope, loop in self._scopes.copy().items():
+            if loop is here:
+                scope.cancel()
+            else:
+                call_in(loop, scope.cancel)
 
 
 class _Body:

@@ -482,6 +482,27 @@ async def test_for_the_tokens_of_a_day_nobody_waits() -> None:
     await call()
 
 
+async def test_whoever_comes_behind_others_hears_of_the_tokens_of_the_day_at_once(server: Server) -> None:
+    limits = RateLimits(tpd=2 * PROMPT_TOKENS, concurrency=1)
+    call = caller(limits, server)
+    first = asyncio.create_task(call())
+    second = asyncio.create_task(call())
+    third = asyncio.create_task(call())
+    await settle()
+    assert limits.snapshot().waiting == 2
+    limits._learned.limits = Limits(concurrency=1, tpd=2 * PROMPT_TOKENS - 1)
+
+    with pytest.raises(LimitReachedError) as caught:
+        await call()
+
+    assert caught.value.limit == "tpd"
+    assert caught.value.retry_after == pytest.approx(86_400, abs=5)
+    assert limits.snapshot().waiting == 2
+    for task in (first, second, third):
+        task.cancel()
+    await asyncio.wait([first, second, third])
+
+
 async def test_a_retry_is_admitted_anew() -> None:
     limits = RateLimits(rpm=10)
     fake = FakeMoonshot()

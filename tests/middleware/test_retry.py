@@ -30,7 +30,19 @@ from moonshot_async.fake import FakeMoonshot
 from moonshot_async.middleware.retry_budget import RetryBudget
 from moonshot_async.pipeline import compose, exchange
 from moonshot_async.wire import Request, Response
-from tests.middleware.retry_world import ASK, OK, OVERLOADED, QUOTA, RPM, TPD, URL, World, failure_of, refusal
+from tests.middleware.retry_world import (
+    ASK,
+    OK,
+    OVERLOADED,
+    QUOTA,
+    RPM,
+    TPD,
+    URL,
+    World,
+    failure_of,
+    notes_of,
+    refusal,
+)
 
 # --- when
 
@@ -173,6 +185,20 @@ async def test_a_hint_beyond_two_minutes_is_told_to_the_caller_at_once() -> None
     assert error.retry_after == 121.0
     assert world.slept == []
     assert len(world.received) == 1
+    assert notes_of(error) == [
+        "Not sent again: the service asks to wait 121 s, and no more than 120 s are waited.",
+    ]
+
+
+async def test_a_hint_a_little_beyond_two_minutes_does_not_read_as_two_minutes() -> None:
+    error = await failure_of(World(refusal(503, {"Retry-After": "120.01"}, message="later")))
+    assert "asks to wait 121 s" in notes_of(error)[0]
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+async def test_the_last_attempt_needs_no_note(retries: int) -> None:
+    world = World(*[503] * retries, refusal(429, {"Retry-After": "121"}, message="later"))
+    assert notes_of(await failure_of(world, retries, deadline=world.now + 600.0)) == []
 
 
 async def test_a_wait_that_would_outlive_the_deadline_is_not_begun() -> None:
@@ -182,6 +208,13 @@ async def test_a_wait_that_would_outlive_the_deadline_is_not_begun() -> None:
     assert world.slept == [0.5, 1.0]
     assert isinstance(error, APIStatusError)
     assert error.status_code == 503
+    assert notes_of(error) == ["Not sent again: a wait of 2 s would outlast the 1.75 s that the call has left."]
+
+
+async def test_a_wait_is_not_begun_where_no_time_is_left_at_all() -> None:
+    world = World(503, takes=2.0)
+    error = await failure_of(world, 9, deadline=world.now + 1.0)
+    assert notes_of(error) == ["Not sent again: a wait of 0.5 s would outlast the 0 s that the call has left."]
 
 
 # --- what
@@ -392,6 +425,12 @@ def test_a_budget_and_what_is_slow_are_of_their_types() -> None:
         Retry(budget=0.2)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="retry_slow must be True or False, not int"):
         Retry(retry_slow=1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["sleep", "uniform", "clock"])
+def test_what_is_called_later_is_a_function(name: str) -> None:
+    with pytest.raises(TypeError, match=f"^{name} must be a function, not float$"):
+        Retry(**{name: 5.0})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("layer", "call", "sends"), [(2, 0, 1), (0, 2, 3), (2, 5, 6), (2, None, 3), (0, 0, 1)])

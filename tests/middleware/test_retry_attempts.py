@@ -8,21 +8,23 @@ from typing import Any
 
 import pytest
 
-from moonshot_async import AsyncMoonshot, MemoryTransport, Retry, Stream
+from moonshot_async import AsyncMoonshot, MemoryTransport, RateLimits, Retry, Stream
 from moonshot_async.clocks import Timeout
 from moonshot_async.errors import (
+    APIConnectionError,
     APIError,
     APIStatusError,
     APITimeoutError,
     Attempt,
     CircuitOpenError,
+    Clock,
     LimitReachedError,
 )
 from moonshot_async.middleware import Handler
 from moonshot_async.middleware.retry_budget import RetryBudget
 from moonshot_async.pipeline import compose, exchange
 from moonshot_async.wire import Request, Response
-from tests.middleware.retry_world import ASK, KEY, OK, URL, World, notes_of
+from tests.middleware.retry_world import ASK, KEY, OK, URL, World, failure_of, notes_of, refusal
 
 COMPLETION = b'{"id":"c","choices":[{"index":0,"message":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}'
 DELTA = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}\n\n'
@@ -147,7 +149,9 @@ async def test_a_transport_that_does_not_name_the_request_loses_no_attempt() -> 
         LimitReachedError("full", limit="rpm", needed=1, allowed=1, retry_after=1.0),
     ],
 )
-async def test_a_layer_that_does_not_let_a_later_attempt_through_loses_no_attempt(refused: APIError) -> None:
+async def test_a_layer_that_does_not_let_a_later_attempt_through_loses_no_attempt_and_adds_none(
+    refused: APIError,
+) -> None:
     async def layer(request: Request, call_next: Handler) -> Response:
         if request.attempt == 2:
             assert [attempt.error for attempt in request.earlier] == [REFUSED]
@@ -158,7 +162,73 @@ async def test_a_layer_that_does_not_let_a_later_attempt_through_loses_no_attemp
     with pytest.raises(type(refused)) as caught:
         await compose([world.retry(5), layer], exchange(MemoryTransport(world.app)))(Request("GET", URL))
 
-    assert causes(caught.value) == [REFUSED, type(refused).__name__]
+    assert causes(caught.value) == [REFUSED]
+    assert caught.value.attempts[0].waited == 0.5
+
+
+def timed_out(clock: Clock, *, sent: bool = False) -> APITimeoutError:
+    error = APITimeoutError(clock=clock)
+    error.sent = sent
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "sent"),
+    [
+        (CircuitOpenError("open", retry_after=1.0), 0),
+        (LimitReachedError("full", limit="rpm", needed=1, allowed=1, retry_after=1.0), 0),
+        (timed_out("total"), 0),
+        (timed_out("deadline"), 0),
+        (timed_out("pool", sent=True), 0),
+        (timed_out("total", sent=True), 1),
+        (timed_out("first_token"), 1),
+        (APIError("unknown"), 1),
+    ],
+)
+async def test_what_ended_before_it_was_sent_is_no_attempt(error: APIError, sent: int) -> None:
+    assert len((await failure_of(World(error))).attempts) == sent
+
+
+async def test_what_was_not_sent_is_tried_as_often_as_allowed_where_it_says_that_it_passes() -> None:
+    class FullError(LimitReachedError):
+        retryable = True
+
+    full, tried = FullError("full", limit="rpm", needed=1, allowed=1), []
+
+    async def layer(request: Request, call_next: Handler) -> Response:
+        tried.append(request.attempt)
+        if len(tried) == 2:
+            return await call_next(request)
+        raise full
+
+    world = World(503)
+    with pytest.raises(FullError) as caught:
+        await compose([world.retry(2), layer], exchange(MemoryTransport(world.app)))(Request("GET", URL))
+
+    assert tried == [1, 1, 2]
+    assert [(attempt.number, attempt.error, attempt.waited) for attempt in caught.value.attempts] == [(1, REFUSED, 1.0)]
+
+
+async def test_a_call_whose_time_runs_out_in_the_queue_of_a_limiter_has_no_attempt() -> None:
+    world, one = World(503), asyncio.Event()
+
+    async def app(request: Request) -> Response:
+        if b"first" in request.body:  # type: ignore[operator]
+            one.set()
+            await asyncio.Event().wait()
+        return await world.app(request)
+
+    limits = RateLimits(concurrency=1)
+    client = AsyncMoonshot(api_key=KEY, transport=MemoryTransport(app), limits=limits, max_retries=0)
+    first = asyncio.create_task(client.chat.completions.create(**ASK, extra_body={"x": "first"}))
+    await one.wait()
+    with pytest.raises(APITimeoutError, match="waited for the limits") as caught:
+        await client.chat.completions.create(**ASK, timeout=0.05)
+    first.cancel()
+    await asyncio.wait([first])
+
+    assert caught.value.attempts == ()
+    assert world.received == []
 
 
 async def test_a_call_that_is_stopped_from_outside_loses_no_attempt() -> None:
@@ -196,17 +266,55 @@ async def test_a_retry_around_a_retry_counts_on() -> None:
     with pytest.raises(APIError) as caught:
         await compose([world.retry(1), world.retry(1)], exchange(MemoryTransport(world.app)))(Request("GET", URL))
 
-    assert [request.attempt for request in world.received] == [1, 2, 2, 3]
-    assert numbers(caught.value) == [1, 2]
+    assert [request.attempt for request in world.received] == numbers(caught.value) == [1, 2, 3, 4]
+    assert [attempt.waited for attempt in caught.value.attempts] == [0.5, 0.5, 0.5, 0.0]
+    assert causes(caught.value) == [REFUSED] * 4
 
 
+async def test_a_retry_around_a_retry_that_is_stopped_from_outside_lists_each_attempt_once() -> None:
+    async def app(request: Request) -> Response:
+        if request.attempt == 4:
+            await asyncio.Event().wait()
+        return Response(503)
+
+    async def layer(request: Request, call_next: Handler) -> Response:
+        # The one who stops it is outside: the transport keeps to no deadline here.
+        return await call_next(request.replace(deadline=None))
+
+    layers = [Retry(1, initial=0.0), Retry(1, initial=0.0), layer]
+    client = AsyncMoonshot(api_key=KEY, transport=MemoryTransport(app), middleware=layers)
+    with pytest.raises(APITimeoutError, match="attempt 4") as caught:
+        await client.chat.completions.create(**ASK, timeout=0.2)
+
+    assert causes(caught.value) == [REFUSED] * 3 + ["APITimeoutError"]
+    assert numbers(caught.value) == [1, 2, 3, 4]
+
+
+async def test_an_exception_that_is_raised_for_one_call_after_the_other_lists_those_of_the_last() -> None:
+    error = APIConnectionError()
+    assert numbers(await failure_of(World(error), 2)) == [1, 2, 3]
+    assert numbers(await failure_of(World(error), 0)) == [1]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "budget", "left", "said"),
+    [
+        (503, RetryBudget(0.0, 0.0), None, "the budget for retries is used up"),
+        (503, None, 0.3, r"a wait of 0.5 s would outlast the 0.05 s that the call has left"),
+        (refusal(503, {"Retry-After": "300"}), None, None, "the service asks to wait 300 s, and no more than 120 s"),
+    ],
+)
 @pytest.mark.parametrize("twin_of", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
-async def test_a_note_is_there_once_in_copies_too(twin_of: Any) -> None:
-    world = World(503)
-    layers = [world.retry(budget=RetryBudget(0.0, 0.0)) for _ in range(2)]
+async def test_a_note_is_there_once_in_copies_too(
+    twin_of: Any, outcome: Any, budget: Any, left: float | None, said: str
+) -> None:
+    world = World(outcome)
+    layers = [world.retry(budget=budget, initial=initial) for initial in (2.0, 0.5)]
+    request = Request("GET", URL, deadline=None if left is None else world.now + left)
     with pytest.raises(APIError) as caught:
-        await compose(layers, exchange(MemoryTransport(world.app)))(Request("GET", URL))
+        await compose(layers, exchange(MemoryTransport(world.app)))(request)
 
+    assert said in notes_of(caught.value)[0]
     twin = twin_of(twin_of(caught.value))
     assert notes_of(twin) == notes_of(caught.value)
     assert len(notes_of(twin)) == 1

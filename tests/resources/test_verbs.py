@@ -76,6 +76,9 @@ async def test_options_say_how_the_call_is_made(client: AsyncMoonshot, service: 
         "headers": {"X-A": "1", "Accept": None},
         "params": {"q": [1, 2]},
         "timeout": 5,
+        "max_retries": 0,
+        "retry_slow": True,
+        "priority": 3,
         "extra_json": {"b": 2},
         "idempotency_key": "k",
         "follow_redirects": False,
@@ -85,6 +88,7 @@ async def test_options_say_how_the_call_is_made(client: AsyncMoonshot, service: 
     assert (sent.headers["x-a"], "accept" in sent.headers, sent.headers["idempotency-key"]) == ("1", False, "k")
     assert sent.url.endswith("/v1/x?q=1&q=2")
     assert (sent.timeout.total, sent.json()) == (5, {"a": 1, "b": 2})
+    assert (sent.max_retries, sent.retry_slow, sent.priority) == (0, True, 3)
     await client.post("/x", cast_to=object, options={"extra_json": {"b": 2}})
     assert service.requests[-1].json() == {"b": 2}
 
@@ -92,7 +96,9 @@ async def test_options_say_how_the_call_is_made(client: AsyncMoonshot, service: 
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        ({"options": {"max_retries": 1}}, "with_options"),
+        ({"options": {"max_retries": "x"}}, "max_retries must be a whole number"),
+        ({"options": {"retry_slow": 1}}, "retry_slow must be True or False"),
+        ({"options": {"priority": "high"}}, "priority must be a whole number"),
         ({"options": {"query": {}}}, "options has no 'query'; it takes extra_json"),
         ({"options": {"follow_redirects": True}}, "redirects are not followed"),
         ({"body": [1], "options": {"extra_json": {"a": 1}}}, "must be a mapping"),

@@ -110,6 +110,13 @@ async def streamed(stream: Stream[ChatCompletionChunk]) -> None:
         assert_type(same, Stream[ChatCompletionChunk])
 
 
+async def not_entered(client: AsyncMoonshot) -> None:
+    manager = client.chat.completions.stream(model="m", messages=MESSAGES)
+    async for _ in manager:  # type: ignore[attr-defined]  # `async with` comes first
+        pass
+    await manager  # type: ignore[misc]  # likewise
+
+
 async def events(client: AsyncMoonshot) -> None:
     async with client.chat.completions.stream(model="m", messages=MESSAGES) as stream:
         assert_type(stream, ChatStream[None])
