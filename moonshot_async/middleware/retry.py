@@ -165,6 +165,7 @@ class _Call:
         self._tries = 0
         self._elapsed = 0.0
         self._most = retry.max_retries if request.max_retries is None else request.max_retries
+        self._paid = False
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -229,6 +230,8 @@ class _Call:
         except APIError as error:
             self.note(request, error, started)
             raise
+        if self._paid:
+            self._retry.budget.give_back()
         if response.request is None:
             response.request = request
         return response
@@ -247,7 +250,9 @@ class _Call:
         if due is not None and (left := due - self._retry._clock()) <= wait:
             _add_note(error, _TOO_LATE, wait, max(0.0, left))
             return True
-        if is_free(error, self._elapsed) or self._retry.budget.take():
+        free = is_free(error, self._elapsed)
+        if free or self._retry.budget.take():
+            self._paid = not free
             return False
         _add_note(error, _USED_UP)
         return True

@@ -24,6 +24,8 @@ class RetryBudget:
     thousand brought, and an outage after a day of good calls finds no more than the reserve. Ten seconds in which
     nothing failed fill it up to the reserve.
 
+    A repetition that was answered gives back what it took, since nothing is multiplied where repeating helps.
+
     It costs nothing to wait as a 429 asks for, since the service itself spreads its callers then, nor to replace an
     idle connection that the server had closed.
 
@@ -113,6 +115,10 @@ class RetryBudget:
             return False
         self._balance = balance - 1.0
         return True
+
+    def give_back(self) -> None:
+        """What was taken has helped: what was sent again was answered."""
+        self._balance = min(self._cap, self.balance + 1.0)
 
     def _next_period(self, now: float) -> None:
         self._period_ends = now + _PERIOD

@@ -15,7 +15,9 @@ from moonshot_async import AsyncMoonshot, MemoryTransport, Retry
 from moonshot_async.errors import APIError, ConfigurationError
 from moonshot_async.fake import FakeMoonshot
 from moonshot_async.middleware.retry_budget import RetryBudget
+from moonshot_async.wire import Response
 from tests.middleware.retry_world import ASK, KEY, OVERLOADED, RPM, World, failure_of, notes_of, refusal
+from tests.scripted import COMPLETION
 
 USED_UP = (
     "Not sent again: the budget for retries is used up, since much failed lately. "
@@ -214,6 +216,20 @@ async def test_only_a_429_that_says_when_costs_nothing(outcome: Any, free: bool)
     await failure_of(world, through=world.retry(budget=budget))
     assert len(world.received) == 3
     assert budget.balance == (10.0 if free else 8.0)
+
+
+async def test_what_was_sent_again_and_answered_gives_back_what_it_took() -> None:
+    world = World(503, 503, lambda: Response(200, [("Content-Type", "application/json")], COMPLETION))
+    budget = RetryBudget(0.0, 10.0)
+    retry = world.retry(budget=budget)
+    async with AsyncMoonshot(
+        api_key=KEY, transport=MemoryTransport(world.app), middleware=[retry], timeout=None
+    ) as client:
+        await client.chat.completions.create(**ASK)
+        # The first of the two helped nobody.
+        assert (len(world.received), budget.balance) == (3, 9.0)
+        await client.chat.completions.create(**ASK)
+    assert (len(world.received), budget.balance) == (4, 9.0)
 
 
 async def test_what_is_not_sent_again_costs_nothing() -> None:
