@@ -175,7 +175,8 @@ async def test_every_call_ends_whole_or_as_an_error_of_ours(
     assert soak.outcomes["whole"] >= CALLS * (1 - lost - 0.02), soak.outcomes
     assert counts["requests"] <= CALLS * 1.25
     assert soak.latest <= GRACE, f"a call ended {soak.latest:.3f} s after its deadline"
-    assert max(soak.memory) - soak.memory[0] < 32 * 1024 * 1024, soak.memory
+    # From the middle on, when all that may be in flight at once has been.
+    assert max(soak.memory[1:]) - soak.memory[1] < 32 * 1024 * 1024, soak.memory
     left = limits.snapshot()
     assert (left.in_flight, left.waiting, client.in_flight) == (0, 0, 0)
 
