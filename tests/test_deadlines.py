@@ -79,7 +79,7 @@ async def test_the_total_spans_queues_attempts_waits_and_the_body() -> None:
         took = time.monotonic() - started
         assert 0.4 <= took < 0.4 + LATE
         assert (caught.value.clock, caught.value.attempt) == (clock, 3)
-        assert "while the answer was arriving (attempt 3, 0.4" in caught.value.message
+        assert "while the answer was arriving (attempt 3, " in caught.value.message
         assert 0.3 < (caught.value.elapsed or 0) <= took
 
 
