@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from moonshot_async import AsyncMoonshot
 from tests import secrets_scan
 from tests.scripted import Play, ScriptedServer, Start
+from tests.stalls import Stalls
 
 # Machines that run tests are noisy: how long an example takes says nothing there.
 settings.register_profile("moonshot", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -98,6 +99,14 @@ async def no_leaks() -> AsyncIterator[None]:
         await asyncio.sleep(0.01)
     assert left() == (set(), 0), "tasks or sockets left behind"
     assert not complaints, "the event loop complained"
+
+
+@pytest.fixture
+async def stalls() -> AsyncIterator[Stalls]:
+    """How late something is on a machine that is busy with other things: `stalls.late(due)`."""
+    stalls = Stalls()
+    yield stalls
+    stalls.close()
 
 
 @pytest.fixture

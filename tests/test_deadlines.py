@@ -20,6 +20,7 @@ from moonshot_async.toolkit import media
 from moonshot_async.wire import Request, Response
 from tests.resources.batch_service import BatchService, answer, ask, batches_of
 from tests.scripted import ASK, DELTA, FINISH, SSE_HEAD, Peer, Start, chunk, events
+from tests.stalls import Stalls
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -43,10 +44,11 @@ async def never(request: object = None) -> Any:
 @contextmanager
 def ends_by(seconds: float) -> Iterator[pytest.ExceptionInfo[APITimeoutError]]:
     """What is inside is ended by a deadline, which lies `seconds` away."""
-    started = time.monotonic()
+    due, stalls = time.monotonic() + seconds, Stalls()
     with pytest.raises(APITimeoutError) as caught:
         yield caught
-    assert seconds - 0.01 <= time.monotonic() - started < seconds + LATE
+    assert -0.01 <= stalls.late(due) < LATE
+    stalls.close()
     assert caught.value.clock == "deadline"
     assert not caught.value.retryable
 
@@ -54,12 +56,17 @@ def ends_by(seconds: float) -> Iterator[pytest.ExceptionInfo[APITimeoutError]]:
 # --- calls
 
 
-async def test_the_total_spans_queues_attempts_waits_and_the_body() -> None:
+async def test_the_total_spans_queues_attempts_waits_and_the_body(stalls: Stalls) -> None:
+    began = 0.0
+
     async def queue(request: Request, call_next: Handler) -> Response:
         await asyncio.sleep(0.03)
         return await call_next(request)
 
     async def app(request: Request) -> Response:
+        nonlocal began
+        assert request.started is not None
+        began = request.started
         await asyncio.sleep(0.03)
         if request.attempt < 3:
             return Response(503)
@@ -76,14 +83,16 @@ async def test_the_total_spans_queues_attempts_waits_and_the_body() -> None:
         started = time.monotonic()
         with pytest.raises(APITimeoutError) as caught, bounds:
             await client.chat.completions.create(**ASK, timeout=0.4 if clock == "total" else Timeout())
-        took = time.monotonic() - started
-        assert 0.4 <= took < 0.4 + LATE
+        assert 0.0 <= stalls.late(started + 0.4) < LATE
         assert (caught.value.clock, caught.value.attempt) == (clock, 3)
-        assert "while the answer was arriving (attempt 3, " in caught.value.message
-        assert 0.3 < (caught.value.elapsed or 0) <= took
+        elapsed = caught.value.elapsed
+        assert elapsed is not None
+        # A deadline counts from where it was entered, and what has elapsed from where the call began.
+        assert started + 0.4 <= began + elapsed <= time.monotonic()
+        assert f"while the answer was arriving (attempt 3, {round(elapsed, 2):g} s after" in caught.value.message
 
 
-async def test_calls_side_by_side_share_one_deadline_and_calls_outside_have_none() -> None:
+async def test_calls_side_by_side_share_one_deadline_and_calls_outside_have_none(stalls: Stalls) -> None:
     async def app(request: Request) -> Response:
         return Response(200, JSON, await asyncio.sleep(0.3, '{"data": []}'))
 
@@ -97,7 +106,7 @@ async def test_calls_side_by_side_share_one_deadline_and_calls_outside_have_none
             async with asyncio.TaskGroup() as group:
                 group.create_task(listed(client))
         assert caught.group_contains(APITimeoutError, match=r"deadline of 0\.15 s ran out before the call began")
-    assert time.monotonic() - started < 0.15 + LATE
+    assert stalls.late(started + 0.15) < LATE
     assert await outside == []
 
 
@@ -158,7 +167,7 @@ async def test_after_the_deadline_nothing_is_begun(tmp_path: Path) -> None:
 
 
 async def test_a_stream_keeps_to_the_deadline_it_was_opened_under_and_to_that_of_its_reader(
-    scripted: Start, client_of: Any
+    scripted: Start, client_of: Any, stalls: Stalls
 ) -> None:
     async def slow(peer: Peer) -> None:
         await peer.request()
@@ -175,7 +184,7 @@ async def test_a_stream_keeps_to_the_deadline_it_was_opened_under_and_to_that_of
     with pytest.raises(APITimeoutError, match=r"deadline of 0\.15 s ran out while the answer was arriving") as caught:
         async for _ in stream:
             pass
-    assert time.monotonic() - started < 0.15 + LATE
+    assert stalls.late(started + 0.15) < LATE
     assert caught.value.partial is not None
     assert (caught.value.partial.choices[0].message.content or "").startswith("xx")
 
@@ -257,18 +266,26 @@ async def test_every_page_of_a_listing_is_under_the_deadline() -> None:
 
 
 async def test_waiting_for_a_file_ends_by_the_deadline() -> None:
+    asked: list[float] = []
+
     async def app(request: Request) -> Response:
+        asked.append(time.monotonic())
         return Response(200, JSON, json.dumps({"id": "f-1", "object": "file", "status": "processing"}))
 
+    entered = time.monotonic()
     with ends_by(0.1) as caught, deadline(0.1):
         await client_in_memory(app).files.wait_for_processing("f-1")
     assert str(caught.value) == "File f-1 is still 'processing' at the deadline."
-    assert 0.05 < (caught.value.elapsed or 0) < 0.1 + LATE
+    # The deadline counts from where it was entered, and what has elapsed from where the waiting began.
+    elapsed = caught.value.elapsed
+    assert elapsed is not None
+    assert entered + 0.1 <= asked[0] + elapsed
+    assert entered + elapsed <= time.monotonic()
 
 
 @pytest.mark.parametrize("deletable", [True, False])
 async def test_a_document_whose_time_is_up_is_deleted_or_named(
-    deletable: bool, caplog: pytest.LogCaptureFixture
+    deletable: bool, caplog: pytest.LogCaptureFixture, stalls: Stalls
 ) -> None:
     asked: list[str] = []
 
@@ -289,7 +306,7 @@ async def test_a_document_whose_time_is_up_is_deleted_or_named(
             nullcontext() if options else deadline(0.1),
         ):
             await client.files.extract(("a.pdf", b"%PDF"), **options)  # type: ignore[arg-type]
-        assert 0.09 <= time.monotonic() - started < 0.1 + LATE
+        assert -0.01 <= stalls.late(started + 0.1) < LATE
         assert caught.value.clock == ("total" if options else "deadline")
         assert (caught.value.elapsed or 0) >= 0.1
         assert asked == ["POST", "GET", "DELETE"]
@@ -370,7 +387,9 @@ async def test_a_poll_or_a_download_that_hangs_ends_by_the_deadline(path: str, s
     assert await texts(batches_of(service, None).run([ask("a")], batch_id=run.batch_id, poll_interval=0.01)) == ["A"]
 
 
-async def test_a_download_that_breaks_off_is_not_begun_again_when_time_is_up(service: BatchService) -> None:
+async def test_a_download_that_breaks_off_is_not_begun_again_when_time_is_up(
+    service: BatchService, stalls: Stalls
+) -> None:
     async def broken(request: Request) -> Response:
         async def pieces() -> AsyncIterator[bytes]:
             yield b"{"
@@ -383,7 +402,7 @@ async def test_a_download_that_breaks_off_is_not_begun_again_when_time_is_up(ser
     started = time.monotonic()
     with pytest.raises(StreamInterruptedError), deadline(0.5):
         await texts(batches_of(service, None).run([ask("a")], poll_interval=0.01))
-    assert time.monotonic() - started < 0.5
+    assert stalls.late(started) < 0.5
     assert len([seen for seen in service.seen if seen.endswith("/content")]) == 1
 
 

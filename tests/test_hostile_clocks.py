@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -43,6 +43,7 @@ from tests.scripted import (
     events,
     silent,
 )
+from tests.stalls import Stalls
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -182,19 +183,40 @@ async def ask(client: AsyncMoonshot, **options: Any) -> None:
             pass
 
 
-async def outcome(call: Call) -> tuple[float, BaseException]:
-    """How long a call that must fail has taken, and what it raised."""
+class Outcome(NamedTuple):
+    """What a call that must fail raised, and when it began and ended."""
+
+    error: APIError
+    started: float
+    ended: float
+
+    @property
+    def seconds(self) -> float:
+        return self.ended - self.started
+
+    def late(self, seconds: float, stalls: Stalls) -> float:
+        """How many seconds after the time that it had it ended; negative when it was too early."""
+        return stalls.late(self.started + seconds, self.ended)
+
+
+async def outcome(call: Call) -> Outcome:
     started = time.monotonic()
     try:
         await call()
     except APIError as error:
-        return time.monotonic() - started, error
+        return Outcome(error, started, time.monotonic())
     raise AssertionError("it was answered")
 
 
 @pytest.mark.parametrize("bound", ["timeout", "deadline"])
 async def test_whatever_a_call_waits_for_it_ends_in_time(
-    scripted: Start, client_of: Any, full_backlog: str, no_names: None, stuck_file: io.BytesIO, bound: str
+    scripted: Start,
+    client_of: Any,
+    full_backlog: str,
+    no_names: None,
+    stuck_file: io.BytesIO,
+    stalls: Stalls,
+    bound: str,
 ) -> None:
     # All at once: each of them waits.
     clients: list[AsyncMoonshot] = []
@@ -243,42 +265,48 @@ async def test_whatever_a_call_waits_for_it_ends_in_time(
         client.max_retries = 50
     with nullcontext() if bound == "timeout" else clients[0].deadline(0.5):
         outcomes = await asyncio.gather(*(outcome(call) for _, call in cases))
-    for (where, _), (seconds, error) in zip(cases, outcomes, strict=True):
+    for (where, _), ended in zip(cases, outcomes, strict=True):
+        error = ended.error
         assert isinstance(error, APITimeoutError), where
         clock, setting = ("total", "total timeout") if bound == "timeout" else ("deadline", "deadline")
         assert f"the {setting} of 0.5 s ran out {where} (attempt 1, " in error.message
         assert (error.clock, error.attempt, error.retryable) == (clock, 1, False), where
-        assert 0.2 < seconds < 0.5 + LATE, where
+        # The deadline counts from where it was entered: what is late to begin has less time.
+        assert ended.seconds > 0.2, where
+        assert ended.late(0.5, stalls) < LATE, where
         assert error.elapsed is not None
-        assert abs(error.elapsed - seconds) < LATE, where
+        assert 0.0 <= stalls.late(ended.started + error.elapsed, ended.ended) < LATE, where
     await held.aclose()
 
 
-async def test_a_wait_before_a_retry_is_not_begun_when_it_would_end_too_late(scripted: Start, client_of: Any) -> None:
+async def test_a_wait_before_a_retry_is_not_begun_when_it_would_end_too_late(
+    scripted: Start, client_of: Any, stalls: Stalls
+) -> None:
     cases: list[tuple[Play, type[APIError]]] = [
         (endless_429, RateLimitError),
         (patient_503, InternalServerError),
         (endless_503, InternalServerError),
         (dripping_error, InternalServerError),
     ]
-    clients = [client_of(await scripted(play), middleware=[Retry(50, initial=0.1)]) for play, _ in cases]
-    calls = [asyncio.create_task(outcome(lambda c=client: ask(c, timeout=0.5))) for client in clients]  # type: ignore[misc]
-    with clients[0].deadline(0.5):
+    # The second wait would end too late, and the second attempt has half of the time.
+    clients = [client_of(await scripted(play), middleware=[Retry(50, uniform=lambda *_: 0.52)]) for play, _ in cases]
+    calls = [asyncio.create_task(outcome(lambda c=client: ask(c, timeout=1.0))) for client in clients]  # type: ignore[misc]
+    with clients[0].deadline(1.0):
         calls += [asyncio.create_task(outcome(lambda c=client: ask(c))) for client in clients]  # type: ignore[misc]
-    for (play, expected), (seconds, error) in zip(cases * 2, await asyncio.gather(*calls), strict=True):
-        assert isinstance(error, expected), play
-        assert seconds < 0.5 + LATE, play
+    for (play, expected), ended in zip(cases * 2, await asyncio.gather(*calls), strict=True):
+        assert isinstance(ended.error, expected), play
+        assert ended.late(1.0, stalls) < LATE, play
 
 
-async def test_a_flood_of_comments_does_not_outrun_the_timeout(scripted: Start, client_of: Any) -> None:
+async def test_a_flood_of_comments_does_not_outrun_the_timeout(scripted: Start, client_of: Any, stalls: Stalls) -> None:
     client = client_of(await scripted(flooding_comments), bounds=Bounds(max_silent_lines=10**9))
-    seconds, error = await outcome(lambda: ask(client, stream=True, timeout=0.5))
-    assert isinstance(error, APITimeoutError)
-    assert error.clock == "total"
-    assert 0.5 <= seconds < 0.5 + LATE
+    ended = await outcome(lambda: ask(client, stream=True, timeout=0.5))
+    assert isinstance(ended.error, APITimeoutError)
+    assert ended.error.clock == "total"
+    assert 0.0 <= ended.late(0.5, stalls) < LATE
 
 
-async def test_an_attempt_that_times_out_says_which_one_it_was(scripted: Start, client_of: Any) -> None:
+async def test_an_attempt_that_times_out_says_which_one_it_was(scripted: Start, client_of: Any, stalls: Stalls) -> None:
     async def silent_in_the_end(peer: Peer) -> None:
         await peer.request()
         await peer.send(answer(b"{}", status=b"503 No"))
@@ -286,12 +314,13 @@ async def test_an_attempt_that_times_out_says_which_one_it_was(scripted: Start, 
         await peer.gone()
 
     client = client_of(await scripted(silent_in_the_end), middleware=[Retry(2, initial=0.01)])
-    seconds, error = await outcome(lambda: ask(client, timeout=0.3))
+    ended = await outcome(lambda: ask(client, timeout=0.3))
+    error = ended.error
     assert isinstance(error, APITimeoutError)
     assert (error.attempt, error.clock) == (2, "total")
-    assert 0.3 <= seconds < 0.3 + LATE
+    assert 0.0 <= ended.late(0.3, stalls) < LATE
     assert error.elapsed is not None
-    assert 0.3 <= error.elapsed <= seconds
+    assert 0.3 <= error.elapsed <= ended.seconds
 
 
 async def test_the_bytes_of_an_upload_are_not_kept_for_a_peer_that_never_reads_them(
@@ -362,7 +391,9 @@ def test_a_pipe_that_nobody_writes_to_does_not_hold_up_the_end_of_the_program(tm
 # --- each clock alone
 
 
-async def test_each_clock_ends_its_own_silence(scripted: Start, client_of: Any, full_backlog: str) -> None:
+async def test_each_clock_ends_its_own_silence(
+    scripted: Start, client_of: Any, full_backlog: str, stalls: Stalls
+) -> None:
     async def half(peer: Peer) -> None:
         await peer.request()
         await peer.send(answer(COMPLETION)[:-5])
@@ -396,18 +427,19 @@ async def test_each_clock_ends_its_own_silence(scripted: Start, client_of: Any, 
         ("idle", asking(client_of(await scripted(endless)), "idle", stream=True)),
     ]
     outcomes = await asyncio.gather(*(outcome(call) for _, call in cases))
-    for (clock, _), (seconds, error) in zip(cases, outcomes, strict=True):
+    for (clock, _), ended in zip(cases, outcomes, strict=True):
+        error = ended.error
         assert isinstance(error, APITimeoutError), clock
         assert error.clock == clock
         assert f"{clock} timeout of 0.3 s" in error.message
         assert error.retryable == (clock in ("connect", "read", "write"))
-        assert 0.3 <= seconds < 0.3 + LATE, clock
+        assert 0.0 <= ended.late(0.3, stalls) < LATE, clock
     await held.aclose()
     await (await narrow.chat.completions.create(**ASK, stream=True)).aclose()
 
 
 async def test_connecting_ends_within_its_own_time(
-    scripted: Start, client_of: Any, full_backlog: str, no_names: None
+    scripted: Start, client_of: Any, full_backlog: str, no_names: None, stalls: Stalls
 ) -> None:
     deaf = (await scripted(mute)).url
     proxied = AiohttpTransport(proxy=deaf.removesuffix("/v1"))
@@ -418,10 +450,10 @@ async def test_connecting_ends_within_its_own_time(
         client_of("https://no.such.name.test/v1", transport=AiohttpTransport()),
     ]
     once = [client.with_options(timeout=Timeout(connect=1.0), max_retries=0) for client in clients]
-    for seconds, error in await asyncio.gather(*(outcome(lambda c=client: ask(c)) for client in once)):
-        assert isinstance(error, APITimeoutError)
-        assert error.clock == "connect"
-        assert 1.0 <= seconds < 1.6
+    for ended in await asyncio.gather(*(outcome(lambda c=client: ask(c)) for client in once)):
+        assert isinstance(ended.error, APITimeoutError)
+        assert ended.error.clock == "connect"
+        assert 0.0 <= ended.late(1.0, stalls) < 0.6
 
 
 async def test_the_connect_clock_does_not_run_while_an_answer_is_awaited(scripted: Start, client_of: Any) -> None:
@@ -435,7 +467,9 @@ async def test_the_connect_clock_does_not_run_while_an_answer_is_awaited(scripte
     await client.chat.completions.create(**ASK)
 
 
-async def test_what_arrived_before_the_idle_clock_ran_out_is_in_the_error(scripted: Start, client_of: Any) -> None:
+async def test_what_arrived_before_the_idle_clock_ran_out_is_in_the_error(
+    scripted: Start, client_of: Any, stalls: Stalls
+) -> None:
     async def then_comments(peer: Peer) -> None:
         await peer.request()
         await peer.send(SSE_HEAD + chunk(events(DELTA)))
@@ -450,10 +484,12 @@ async def test_what_arrived_before_the_idle_clock_ran_out_is_in_the_error(script
     assert caught.value.clock == "idle"
     assert caught.value.partial is not None
     assert caught.value.partial.choices[0].message.content == "x"
-    assert time.monotonic() - started < 0.5
+    assert stalls.late(started + 0.25) < LATE
 
 
-async def test_streams_that_talk_are_never_cut_and_those_that_fall_silent_are(scripted: Start, client_of: Any) -> None:
+async def test_streams_that_talk_are_never_cut_and_those_that_fall_silent_are(
+    scripted: Start, client_of: Any, stalls: Stalls
+) -> None:
     silences: dict[int, float] = {}
 
     async def play(peer: Peer) -> None:
@@ -485,10 +521,10 @@ async def test_streams_that_talk_are_never_cut_and_those_that_fall_silent_are(sc
     assert clocks.count(None) == 100
     assert set(clocks) <= {None, "idle", "read"}
     last = sorted(silences[number] for number in silences if number % 2 == 0)
-    assert all(0.15 < end - silence < 0.3 + 0.6 for end, silence in zip(sorted(ended), last, strict=True))
+    assert all(-0.15 < stalls.late(was + 0.3, end) < 0.6 for end, was in zip(sorted(ended), last, strict=True))
 
 
-async def test_comments_feed_the_clock_of_silence_and_no_other(scripted: Start, client_of: Any) -> None:
+async def test_comments_feed_the_clock_of_silence_and_no_other(scripted: Start, client_of: Any, stalls: Stalls) -> None:
     async def comments(peer: Peer) -> None:
         await peer.request()
         await peer.send(SSE_HEAD)
@@ -500,10 +536,10 @@ async def test_comments_feed_the_clock_of_silence_and_no_other(scripted: Start, 
     server = await scripted(comments)
     fed = client_of(server, timeout=Timeout(read=0.25))
     unfed = client_of(server, timeout=Timeout(first_token=0.4, read=0.25))
-    _, (seconds, error) = await asyncio.gather(ask(fed, stream=True), outcome(lambda: ask(unfed, stream=True)))
-    assert isinstance(error, APITimeoutError)
-    assert error.clock == "first_token"
-    assert 0.4 <= seconds < 0.4 + LATE
+    _, ended = await asyncio.gather(ask(fed, stream=True), outcome(lambda: ask(unfed, stream=True)))
+    assert isinstance(ended.error, APITimeoutError)
+    assert ended.error.clock == "first_token"
+    assert 0.0 <= ended.late(0.4, stalls) < LATE
 
 
 async def test_a_delta_is_handed_over_when_it_arrives_and_done_ends_the_call(scripted: Start, client_of: Any) -> None:
