@@ -23,11 +23,11 @@ from moonshot_async.client_options import (
     with_retries,
 )
 from moonshot_async.clocks import DEFAULT_TIMEOUT, Timeout, deadline
+from moonshot_async.headers import without_not_given
 from moonshot_async.lifecycle import Life
 from moonshot_async.middleware import Middleware
 from moonshot_async.middleware.retry import DEFAULT_MAX_RETRIES, Retry
 from moonshot_async.middleware.retry_rules import check_max_retries
-from moonshot_async.pipeline import without_not_given
 from moonshot_async.redaction import forget_locals
 from moonshot_async.resources.sections import Sections
 from moonshot_async.resources.verbs import Verbs

@@ -11,13 +11,14 @@ from moonshot_async import __version__
 from moonshot_async.bounds import DEFAULT_BOUNDS, Bounds, checked_bounds
 from moonshot_async.clocks import Timeout
 from moonshot_async.errors import ConfigurationError
+from moonshot_async.exchange import compose, exchange
 from moonshot_async.headers import Unshown
 from moonshot_async.lifecycle import Life
 from moonshot_async.middleware import Middleware
 from moonshot_async.middleware.authorize import Authorize
 from moonshot_async.middleware.log import Log
 from moonshot_async.middleware.retry import Retry
-from moonshot_async.pipeline import Pipeline, compose, exchange
+from moonshot_async.pipeline import Pipeline
 from moonshot_async.settings import ApiKey
 from moonshot_async.transports import Transport
 from moonshot_async.wire import Headers

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias, TypeVar, overload
 from urllib.parse import unquote_plus
 
+import msgspec
+
 from moonshot_async.errors import ConfigurationError
 
 D = TypeVar("D")
@@ -144,6 +146,17 @@ class Headers(Mapping[str, str]):
 
     def __deepcopy__(self, memo: object) -> "Headers":
         return self
+
+
+def without_not_given(headers: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Headers in which `NOT_GIVEN` takes a header out, as None does.
+
+    Raises:
+        ConfigurationError: they are no headers.
+    """
+    if not isinstance(headers, Mapping) or not all(isinstance(name, str) for name in headers):
+        raise ConfigurationError("headers must be a mapping of names to values, both text")
+    return {name: None if isinstance(value, msgspec.UnsetType) else value for name, value in headers.items()}
 
 
 def is_secret_header(name: str) -> bool:

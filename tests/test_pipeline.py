@@ -25,8 +25,9 @@ from moonshot_async.errors import (
     ResponseTooLargeError,
     StreamInterruptedError,
 )
+from moonshot_async.exchange import compose, exchange
 from moonshot_async.middleware import Handler
-from moonshot_async.pipeline import Pipeline, compose, exchange
+from moonshot_async.pipeline import Pipeline
 from moonshot_async.transports import MemoryTransport
 from moonshot_async.types.chat import ChatCompletion, decode_completion
 from moonshot_async.types.model import ModelDecoder

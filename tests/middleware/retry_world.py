@@ -10,8 +10,8 @@ import pytest
 from moonshot_async import AsyncMoonshot, MemoryTransport, Retry
 from moonshot_async.clocks import Timeout
 from moonshot_async.errors import APIError
+from moonshot_async.exchange import compose, exchange
 from moonshot_async.middleware import Handler
-from moonshot_async.pipeline import compose, exchange
 from moonshot_async.wire import Request, Response
 
 URL = "http://moonshot.test/v1/chat/completions"

@@ -23,9 +23,9 @@ from moonshot_async.errors import (
     LimitReachedError,
     StreamInterruptedError,
 )
+from moonshot_async.exchange import compose, exchange
 from moonshot_async.middleware import Handler
 from moonshot_async.middleware.breaker import CircuitBreaker, CircuitState
-from moonshot_async.pipeline import compose, exchange
 from moonshot_async.wire import Request, Response
 from tests.scripted import ASK, COMPLETION, Peer, Start, answer, silent
 

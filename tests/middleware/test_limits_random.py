@@ -9,9 +9,9 @@ import pytest
 from moonshot_async import Retry
 from moonshot_async.clocks import NO_TIMEOUT
 from moonshot_async.errors import RateLimitError
+from moonshot_async.exchange import compose, exchange
 from moonshot_async.middleware.limit_store import Limits
 from moonshot_async.middleware.limits import RateLimits
-from moonshot_async.pipeline import compose, exchange
 from moonshot_async.wire import Request, Response
 from tests import virtual_time
 from tests.middleware.test_limits_learning import World

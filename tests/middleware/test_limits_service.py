@@ -15,12 +15,12 @@ from moonshot_async import AsyncMoonshot, MemoryTransport
 from moonshot_async.catalog import CATALOG, Tier
 from moonshot_async.clocks import NO_TIMEOUT
 from moonshot_async.errors import RateLimitError
+from moonshot_async.exchange import compose, exchange
 from moonshot_async.fake import FakeMoonshot
 from moonshot_async.fake.counting import prompt_tokens
 from moonshot_async.fake.limits import Limiter
 from moonshot_async.middleware import Handler
 from moonshot_async.middleware.limits import RateLimits
-from moonshot_async.pipeline import compose, exchange
 from moonshot_async.wire import Request, Response
 from tests import virtual_time
 from tests.secrets_scan import CANARY_KEY

@@ -26,9 +26,9 @@ from moonshot_async.errors import (
     QuotaExceededError,
     RateLimitError,
 )
+from moonshot_async.exchange import compose, exchange
 from moonshot_async.fake import FakeMoonshot
 from moonshot_async.middleware.retry_budget import RetryBudget
-from moonshot_async.pipeline import compose, exchange
 from moonshot_async.wire import Request, Response
 from tests.middleware.retry_world import (
     ASK,

@@ -20,9 +20,9 @@ from moonshot_async.errors import (
     Clock,
     LimitReachedError,
 )
+from moonshot_async.exchange import compose, exchange
 from moonshot_async.middleware import Handler
 from moonshot_async.middleware.retry_budget import RetryBudget
-from moonshot_async.pipeline import compose, exchange
 from moonshot_async.wire import Request, Response
 from tests.middleware.retry_world import ASK, KEY, OK, URL, World, failure_of, notes_of, refusal
 

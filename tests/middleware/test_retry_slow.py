@@ -7,8 +7,8 @@ import pytest
 
 from moonshot_async import MemoryTransport
 from moonshot_async.errors import APIConnectionError, APIStatusError, APITimeoutError
+from moonshot_async.exchange import compose, exchange
 from moonshot_async.middleware.retry_budget import RetryBudget
-from moonshot_async.pipeline import compose, exchange
 from moonshot_async.wire import Request, Response
 from tests.middleware.retry_world import OK, OVERLOADED, URL, World, failure_of, notes_of
 

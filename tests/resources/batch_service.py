@@ -7,8 +7,9 @@ from typing import Any
 
 from moonshot_async import Request, Response
 from moonshot_async.clocks import Timeout
+from moonshot_async.exchange import compose, exchange
 from moonshot_async.middleware.retry import Retry
-from moonshot_async.pipeline import Pipeline, compose, exchange
+from moonshot_async.pipeline import Pipeline
 from moonshot_async.resources.batches import Batches
 from moonshot_async.transports import MemoryTransport
 from moonshot_async.wire import Headers
