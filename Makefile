@@ -11,6 +11,8 @@ FLOOR_VENV := $(VENV)-floor
 FLOOR := $(FLOOR_VENV)/.installed
 PEERS_VENV := $(VENV)-peers
 PEERS := $(PEERS_VENV)/.installed
+BENCH_VENV := $(VENV)-bench
+BENCH := $(BENCH_VENV)/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -60,8 +62,8 @@ test-floor: $(FLOOR) ## run the tests with the oldest dependencies that pyprojec
 test-peers: $(PEERS) ## run other people's clients against the fake; they need Python 3.12 or newer
 	"$(PEERS_VENV)/bin/python" -m pytest -q tests/peers $(ARGS)
 
-bench: $(DEV) ## measure; ARGS='--json' and more, see benchmarks/
-	@"$(PY)" benchmarks/run.py $(ARGS)
+bench: $(BENCH) ## measure beside other clients; ARGS='--scenario unary --peer openai' and more: ARGS=--help
+	@"$(BENCH_VENV)/bin/python" -m benchmarks $(ARGS)
 
 clean: ## remove what make made
 	rm -rf .venv .venv-* build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -115,4 +117,10 @@ $(PEERS): pyproject.toml
 	$(call start_install,$(PEERS_VENV),$(PEERS))
 	@"$(PEERS_VENV)/bin/python" -m pip install -qq $(PIP_WITH_GROUPS)
 	@"$(PEERS_VENV)/bin/python" -m pip install -qq --editable . --group peers
+	@touch $@
+
+$(BENCH): pyproject.toml
+	$(call start_install,$(BENCH_VENV),$(BENCH))
+	@"$(BENCH_VENV)/bin/python" -m pip install -qq $(PIP_WITH_GROUPS)
+	@"$(BENCH_VENV)/bin/python" -m pip install -qq --editable . --group bench
 	@touch $@

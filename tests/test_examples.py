@@ -1,8 +1,6 @@
-"""The examples and the benchmark, each run as its own program."""
+"""The examples, each run as its own program."""
 
 import asyncio
-import importlib.util
-import json
 import os
 import signal
 import sys
@@ -257,36 +255,3 @@ async def test_an_example_runs(name: str, served: str, fake: FakeMoonshot) -> No
     ended = await run(ROOT / "examples" / name, MOONSHOT_BASE_URL=served, MOONSHOT_API_KEY="sk-mine")
     assert (ended.code, ended.err) == (0, "")
     assert OTHERS[name](ended, fake), ended.out
-
-
-# --- The benchmark
-
-BENCHMARK = ROOT / "benchmarks" / "run.py"
-TINY = ("--rounds=1", "--calls=2", "--streams=1", "--chunks=3")
-CLIENTS = ["aiohttp + msgspec", "moonshot_async", *(["openai"] if importlib.util.find_spec("openai") else [])]
-
-
-async def test_the_benchmark_prints_a_table_with_ratios() -> None:
-    ended = await run(BENCHMARK, *TINY, PYTHONWARNINGS="default")
-    assert ended.code == 0, ended.err
-    head, *rows = ended.out.partition("\n\n")[0].splitlines()
-    assert head.split("CPU")[1:] == [" µs a call   ratio  ", " µs a chunk   ratio"]
-    assert [row[:20].rstrip() for row in rows] == CLIENTS
-    assert rows[0].split()[-3::2] == ["1.00", "1.00"]
-    assert "1 rounds of 2 calls and 1 streams of 3 chunks" in ended.out
-
-
-async def test_the_benchmark_prints_an_object_a_line_with_json() -> None:
-    ended = await run(BENCHMARK, *TINY, "--json", PYTHONWARNINGS="default")
-    assert ended.code == 0, ended.err
-    lines = [json.loads(line) for line in ended.out.splitlines()]
-    assert [(line["client"], line["what"]) for line in lines] == [
-        (name, what) for name in CLIENTS for what in ("unary", "chunk")
-    ]
-    assert all(line["cpu_us"] > 0 and line["ratio_to_raw"] > 0 for line in lines)
-
-
-async def test_the_benchmark_says_what_it_measures_and_what_not() -> None:
-    ended = await run(BENCHMARK, "--help")
-    assert "Measured: CPU seconds of the client process" in ended.out
-    assert "Not measured: the network" in ended.out
