@@ -10,10 +10,10 @@
 Names are loaded when they are first used, so that importing the package costs next to nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
+
+# Type checkers take it for true. To import it would take longer than all else here.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from moonshot_async.bounds import Bounds as Bounds
@@ -241,11 +241,13 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
+    from importlib import import_module
+
+    value: object = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = value
     return value
 

@@ -450,10 +450,7 @@ class BatchFailedError(MoonshotError):
 
 def request_id_of(headers: "Headers") -> str | None:
     """The id under which the vendor finds a call again."""
-    for name in ("msh-request-id", "x-request-id", "x-msh-trace-id", "x-trace-id"):
-        if value := headers.get(name):
-            return value
-    return None
+    return headers.first("msh-request-id", "x-request-id", "x-msh-trace-id", "x-trace-id")
 
 
 def _text_of(body: object, name: str) -> str | None:

@@ -20,7 +20,7 @@ from moonshot_async.status_errors import complete, with_attempts
 from moonshot_async.streaming import Progress, Stream, no_stream
 from moonshot_async.transports import closed_error
 from moonshot_async.types.encoding import NotGiven
-from moonshot_async.types.model import Answer, Decode, check_depth
+from moonshot_async.types.model import Answer, Decode, decode_within
 from moonshot_async.wire import Headers, Request, Response, Upload
 
 T = TypeVar("T")
@@ -152,8 +152,9 @@ class Pipeline:
             return cast("T", None)
         try:
             if len(content) > self._bounds.max_depth:
-                check_depth(content, decode, self._bounds)
-            answer = decode(content)
+                answer = decode_within(content, decode, self._bounds)
+            else:
+                answer = decode(content)
         except APIError as error:
             complete(error, request, response)
             raise

@@ -7,6 +7,7 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -26,11 +27,10 @@ _KNOWN_BY: Final = 24
 # How much of a body is kept: looking for secrets takes time, and answers may have 256 MiB.
 _MOST_BYTES: Final = 256 * 1024
 # Rate limits and suspended accounts are told with the account's id, unlike any word.
-_ACCOUNT: Final = re.compile(r"(\b[Yy]our account )(?=\S*[\d<-])\S+(?: <[^<>\s]{1,80}>)?(?= (?:request|is|has)\b)")
+# (Patterns are text: `re` compiles them when they are needed.)
+_ACCOUNT: Final = r"(\b[Yy]our account )(?=\S*[\d<-])\S+(?: <[^<>\s]{1,80}>)?(?= (?:request|is|has)\b)"
 # Ids of accounts and keys elsewhere, and whatever looks like a key: it may be another one than was sent.
-_IDS: Final = re.compile(
-    r"(?<![\w-])(?:sk-[\w-]{20,}|(?:org|proj|ak)-(?=[\w-]{0,40}\d)[\w-]{8,})|(?<=Bearer )(?!\*)[\w.~+/-]{20,}"
-)
+_IDS: Final = r"(?<![\w-])(?:sk-[\w-]{20,}|(?:org|proj|ak)-(?=[\w-]{0,40}\d)[\w-]{8,})|(?<=Bearer )(?!\*)[\w.~+/-]{20,}"
 # Of a message, what holds words of the API and nothing of the user's.
 _WORDS: Final = frozenset({"role", "type", "id", "name", "tool_call_id", "url"})
 # What `html.escape` does; its module brings a table of named characters that nobody needs here.
@@ -75,7 +75,9 @@ class _Body(msgspec.Struct):
     system: Any = None
 
 
-_decode = msgspec.json.Decoder(_Body).decode
+@cache
+def _decoder() -> msgspec.json.Decoder[_Body]:
+    return msgspec.json.Decoder(_Body)
 
 
 class Redactor:
@@ -93,7 +95,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """A text without secrets; of one that is cut off, what there is of it goes too."""
-        return _IDS.sub(REDACTED, _ACCOUNT.sub(rf"\g<1>{REDACTED}", self._secrets.hidden(text)))
+        return re.sub(_IDS, REDACTED, re.sub(_ACCOUNT, rf"\g<1>{REDACTED}", self._secrets.hidden(text)))
 
     def content(self, content: bytes) -> bytes:
         """A body without secrets, however they are escaped in it; one without any stays as it is, up to 256 KiB."""
@@ -212,7 +214,7 @@ def _texts(body: object) -> Iterable[str]:
     if not isinstance(body, bytes):
         return ()
     try:
-        asked = _decode(body)
+        asked = _decoder().decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
         texts: list[Any] = list(_odd_texts(body))
     else:

@@ -16,6 +16,22 @@ _MAX_RETRY_DIGITS: Final = 18
 _Block: TypeAlias = tuple[str, bytes, str, int | None]
 
 
+class TypedData(bytes):
+    """The data of an event that has a type of its own.
+
+    Attributes:
+        event: that type.
+    """
+
+    event: str
+
+    def __new__(cls, data: bytes, event: str) -> "TypedData":
+        """Make one; it compares as its data do."""
+        typed = super().__new__(cls, data)
+        typed.event = event
+        return typed
+
+
 class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
     """One dispatched event.
 
@@ -42,6 +58,8 @@ class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
 #   appending is amortised, and a piece costs its own length, where a list would hold 50 bytes for a piece of two.
 # - Lines stay bytes. LF, CR, colon and space are never part of another UTF-8 character, so that splitting before
 #   decoding gives what the standard's order gives.
+# - A read that is all common blocks, but for a last line that is still arriving, is split at what stands between two of
+#   them: 0.2 µs an event, where taking the lines one by one costs 0.6. One look at the number of LFs tells that it was.
 class SSEDecoder:
     """Turns the reads of one event stream into its events; how the bytes are split over reads makes no difference.
 
@@ -52,25 +70,45 @@ class SSEDecoder:
     See: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
     """
 
+    __slots__ = (
+        "_at_start",
+        "_begun",
+        "_bounds",
+        "_data",
+        "_event",
+        "_event_retry",
+        "_id",
+        "_max_bytes",
+        "_silent",
+        "_skip_lf",
+        "_tail",
+        "last_event_id",
+        "retry",
+    )
+
     def __init__(
         self,
         *,
         max_event_bytes: int = DEFAULT_BOUNDS.max_event_bytes,
         max_silent_lines: int = DEFAULT_BOUNDS.max_silent_lines,
+        bounds: Bounds | None = None,
     ) -> None:
         """Start before the first byte of a stream.
 
         Args:
             max_event_bytes: the most that a line (its field name included), or the data of one event, may hold.
             max_silent_lines: how many lines in a row may bring no event: comments, empty ones, and other fields.
+            bounds: both of them, instead.
 
         Raises:
             ConfigurationError: a bound is no positive number.
         """
-        self._bounds = Bounds(max_event_bytes=max_event_bytes, max_silent_lines=max_silent_lines)
+        if bounds is None:
+            bounds = Bounds(max_event_bytes=max_event_bytes, max_silent_lines=max_silent_lines)
+        self._bounds = bounds
         self.last_event_id = ""
         self.retry: int | None = None
-        self._max_bytes = max_event_bytes
+        self._max_bytes = bounds.max_event_bytes
         self._silent = 0
         self._at_start = True
         self._skip_lf = False
@@ -98,13 +136,40 @@ class SSEDecoder:
             for event, content, event_id, retry in self._blocks(data)
         ]
 
-    def feed_raw(self, data: bytes) -> list[tuple[str, bytes]]:
-        """Like `feed`, for callers that parse bytes: type and data of each event, the data as received.
+    def feed_data(self, data: bytes) -> list[bytes]:
+        """Like `feed`, for callers that parse bytes: the data of each event, as received.
+
+        Those of an event with a type of its own are `TypedData`.
 
         Raises:
             ResponseTooLargeError: as in `feed`.
         """
-        return [(event, content) for event, content, _, _ in self._blocks(data)]
+        if (plain := self._plain(data)) is not None:
+            return plain
+        return [
+            content if event == "message" else TypedData(content, event) for event, content, _, _ in self._blocks(data)
+        ]
+
+    def _plain(self, data: bytes) -> list[bytes] | None:
+        """The data of the events, where all that came are whole common blocks; None, and nothing done, otherwise."""
+        tail = self._tail
+        if tail:
+            if len(tail) > len(data):
+                # A line that arrives in small pieces would be copied again and again.
+                return None
+            data = bytes(tail) + data
+        end = data.rfind(b"\n\n")
+        common = end >= 0 and data.startswith(b"data: ") and b"\r" not in data
+        if not common or self._begun or self._data is not None or self._skip_lf or len(data) > self._max_bytes:
+            return None
+        events = data[6:end].split(b"\n\ndata: ")
+        if data.count(b"\n") != 2 * len(events):
+            # Some lines belong to no such block.
+            return None
+        tail[:] = data[end + 2 :]
+        self._at_start = False
+        self._silent = 0
+        return events
 
     def _blocks(self, data: bytes) -> list[_Block]:
         blocks: list[_Block] = []

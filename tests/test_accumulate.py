@@ -1,6 +1,8 @@
 """Chunks folded into the answer that would have come in one piece, whatever hosts do to their tool calls."""
 
 import json
+import statistics
+import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -424,12 +426,35 @@ def test_the_cost_of_a_chunk_does_not_grow_with_the_answer() -> None:
     text = Text()
     copied = 0
     for _ in range(50_000):
-        blocks = sum(map(len, text._blocks))
+        blocks = sum(map(len, text._blocks or ()))
         text.add("ab")
-        copied += sum(map(len, text._blocks)) - blocks
-        assert len(text._pieces) < 1024
-    longest = max(map(len, text._blocks))
+        copied += sum(map(len, text._blocks or ())) - blocks
+        assert len(text._pieces or ()) < 1024
+    longest = max(map(len, text._blocks or ()))
 
     assert copied <= 100_000
     assert longest <= 2048
     assert str(text) == "ab" * 50_000
+
+
+def test_the_cost_of_reading_after_each_piece_does_not_grow_with_the_text() -> None:
+    # A copy of the text each time would make the last thousand pieces a hundred times as dear as the first.
+    text = Text()
+    seconds: list[float] = []
+    for _ in range(100):
+        started = time.process_time()
+        for _ in range(1000):
+            text.add("a piece of ten characters ")
+            str(text)
+        seconds.append(time.process_time() - started)
+    assert len(str(text)) == text.length == 2_600_000
+    assert statistics.median(seconds[-20:]) < 10 * statistics.median(seconds[:20])
+
+
+def test_a_text_that_somebody_keeps_stays_as_it_was() -> None:
+    text = Text()
+    kept = []
+    for piece in ("a", "é", "日本"):
+        text.add(piece)
+        kept.append(str(text))
+    assert kept == ["a", "aé", "aé日本"]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import pydantic
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -32,8 +33,9 @@ from moonshot_async import (
 from moonshot_async.bounds import DEFAULT_BOUNDS
 from moonshot_async.transports import AiohttpTransport
 from moonshot_async.transports.inflate import inflated
+from moonshot_async.types import json_text
 from moonshot_async.types.json_text import too_deep
-from moonshot_async.types.model import parse
+from moonshot_async.types.model import Model, parse
 from moonshot_async.wire import as_stream
 from tests.scripted import (
     ASK,
@@ -378,14 +380,15 @@ TREES = st.recursive(
 )
 
 
-@given(TREES, st.integers(0, 6), st.sampled_from([1, 2, 3, 5, 64]))
-@example([["\\"]], 1, 1)
-@example([['"[[', "]]"]], 1, 3)
-@example(['\\"', "[", "\\\\"], 1, 2)
-def test_depth_is_told_exactly_whatever_stands_in_texts(tree: Any, levels: int, block: int) -> None:
+@given(TREES, st.integers(0, 6), st.sampled_from([1, 2, 3, 5, 64]), st.sampled_from([1, 2, 5]))
+@example([["\\"]], 1, 1, 1)
+@example([['"[[', "]]"]], 1, 3, 2)
+@example(['\\"', "[", "\\\\"], 1, 2, 2)
+def test_depth_is_told_exactly_whatever_stands_in_texts(tree: Any, levels: int, block: int, stride: int) -> None:
     data = json.dumps(tree, ensure_ascii=False).encode()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("moonshot_async.types.json_text._DEPTH_BLOCK", block)
+        patch.setattr("moonshot_async.types.json_text._STRIDE", stride)
         assert too_deep(data, levels) is (depth_of(tree) > levels)
 
 
@@ -407,6 +410,136 @@ def test_looking_for_depth_takes_time_in_proportion() -> None:
     # Brackets in texts, as in an answer that is a program.
     text = json.dumps([{"content": "if (a[0]) { b[1](); }\n" * 1000}] * 20).encode()
     assert min(seconds(text * 8) for _ in range(3)) < 30 * min(seconds(text) for _ in range(3))
+
+
+def with_many_brackets(levels: int, place: str) -> bytes:
+    """An answer in which something is nested that deep, beside more brackets than an answer may have levels."""
+    nest: Any = []
+    for _ in range(levels - 1):
+        nest = [nest]
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message: dict[str, Any] = {"role": "assistant", "content": "[" * 1000, "tool_calls": [call] * 1000}
+    body: dict[str, Any] = {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    {"message": message, "answer": body, "call": call}[place.partition(".")[0]][place.partition(".")[2]] = nest
+    return json.dumps(body).encode()
+
+
+# Documented fields that hold anything, and fields that nobody knows.
+@pytest.mark.parametrize(
+    ("place", "above"),
+    [
+        ("message.audio", 4),
+        ("message.annotations", 4),
+        ("answer.moderation", 1),
+        ("answer.mood", 1),
+        ("message.mood", 4),
+        ("call.mood", 6),
+        ("call.<extra>", 6),
+    ],
+)
+async def test_what_an_answer_of_many_parts_holds_is_no_deeper_than_allowed(place: str, above: int) -> None:
+    for levels in (500 - above, 501 - above):
+        transport = MemoryTransport(answering(with_many_brackets(levels, place)))
+        async with AsyncMoonshot(api_key="sk-canary-01", base_url="http://t/v1", transport=transport) as client:
+            if levels + above <= 500:
+                assert await whole(client) == "[" * 1000
+            else:
+                with pytest.raises(ResponseTooLargeError, match="deeper than 500 levels"):
+                    await whole(client)
+
+
+class Pydantic(pydantic.BaseModel):
+    """What knows nothing of levels."""
+
+    id: str
+
+
+@pytest.mark.parametrize("searched", [False, True])
+async def test_an_answer_of_many_parts_is_searched_only_where_its_type_does_not_say_how_deep_it_is(
+    searched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches: list[int] = []
+    search = json_text.too_deep
+    monkeypatch.setattr(json_text, "too_deep", lambda data, levels: searches.append(1) or search(data, levels))
+    body = json.loads(with_many_brackets(1, "answer.moderation"))
+    body["moderation"] = {"flagged": False} if searched else None
+    transport = MemoryTransport(answering(json.dumps(body).encode()))
+    ask: Any = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+    async with AsyncMoonshot(api_key="sk-canary-01", base_url="http://t/v1", transport=transport) as client:
+        for call in (client.chat.completions.create, client.chat.completions.parse):
+            answer = await call(**ask)
+            assert len(answer.choices[0].message.tool_calls) == 1000
+        assert len(searches) == 2 * searched
+        assert (await client.get("/x", cast_to=Pydantic)).id == "c"
+
+
+async def test_few_levels_are_counted_whatever_the_type_says() -> None:
+    transport = MemoryTransport(answering(with_many_brackets(1, "answer.moderation")))
+    async with AsyncMoonshot(
+        api_key="sk-canary-01", base_url="http://t/v1", transport=transport, bounds=Bounds(max_depth=6)
+    ) as client:
+        with pytest.raises(ResponseTooLargeError, match="deeper than 6 levels"):
+            await whole(client)
+
+
+class Tree(Model, kw_only=True):
+    """A type that goes as deep as what it is decoded from."""
+
+    below: "list[Tree]" = msgspec.field(default_factory=list)
+
+
+class Loose(msgspec.Struct):
+    """A type that leaves out what it does not know."""
+
+    id: str = ""
+
+
+class Around(Model, kw_only=True):
+    """A type with one that does so."""
+
+    loose: Loose | None = None
+    ids: list[str] = msgspec.field(default_factory=list)
+
+
+def around(begin: bytes, end: bytes, levels: int) -> bytes:
+    """JSON that is nested so deep between its ends, with more brackets than levels are allowed."""
+    return begin + b"[" * levels + b"[]," * 600 + b"[]" + b"]" * levels + end
+
+
+@pytest.mark.parametrize(
+    ("cast_to", "begin", "end", "above"),
+    [
+        (Any, b"", b"", 1),
+        (list[Any], b"", b"", 1),
+        (Loose, b'{"mood":', b"}", 2),
+        (Around, b'{"loose":{"mood":', b"}}", 3),
+        (Around, b'{"mood":', b"}", 2),
+    ],
+)
+async def test_what_no_type_tells_of_is_counted(cast_to: Any, begin: bytes, end: bytes, above: int) -> None:
+    for levels in (500 - above, 501 - above):
+        data = around(begin, end, levels)
+        async with AsyncMoonshot(
+            api_key="sk-canary-01", base_url="http://t/v1", transport=MemoryTransport(answering(data))
+        ) as client:
+            if levels + above <= 500:
+                assert await client.get("/x", cast_to=cast_to)
+            else:
+                with pytest.raises(ResponseTooLargeError, match="deeper than 500 levels"):
+                    await client.get("/x", cast_to=cast_to)
+
+
+async def test_types_that_hold_their_like_are_counted() -> None:
+    for levels in (249, 250):
+        data = b'{"below":[' * levels + b"{}," * 600 + b"{}" + b"]}" * levels
+        async with AsyncMoonshot(
+            api_key="sk-canary-01", base_url="http://t/v1", transport=MemoryTransport(answering(data))
+        ) as client:
+            if levels == 249:
+                assert await client.get("/x", cast_to=Tree)
+            else:
+                with pytest.raises(ResponseTooLargeError, match="deeper than 500 levels"):
+                    await client.get("/x", cast_to=Tree)
 
 
 @pytest.mark.parametrize("data", [b"[" * 200_000, b'{"a":' * 100_000, b"[[1]," * 100_000, b'[{"b":[' * 50_000])

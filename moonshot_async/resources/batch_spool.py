@@ -9,20 +9,15 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from threading import Lock
-from typing import IO, Final, Literal
+from typing import IO, Final
 
 import msgspec
 
-from moonshot_async.errors import (
-    APIResponseValidationError,
-    ConfigurationError,
-    ResponseTooLargeError,
-    StreamInterruptedError,
-)
+from moonshot_async.errors import ConfigurationError, StreamInterruptedError
 from moonshot_async.headers import Unshown
-from moonshot_async.types.model import parse
+from moonshot_async.resources.batch_arriving import Arriving, custom_id_of
+from moonshot_async.resources.batch_arriving import Kind as Kind
 
-Kind = Literal["request", "result"]
 _KINDS: Final[tuple[Kind, ...]] = ("request", "result")
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
@@ -48,12 +43,6 @@ SELECT number, custom_id, request_start, request_size, result_start, result_size
 WHERE number > ? AND NOT skipped ORDER BY number LIMIT ?
 """
 _UNKNOWN: Final = "SELECT count(*) FROM entry WHERE request_start IS NULL AND result_start IS NOT NULL AND NOT skipped"
-
-
-class _Id(msgspec.Struct):
-    """All that is read of a line to find where it belongs."""
-
-    custom_id: str
 
 
 class Joined(Unshown, msgspec.Struct, gc=False):
@@ -85,7 +74,7 @@ class Spool:
         for kind in _KINDS:
             self._files[kind] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `close`
         self._hash = sha256()
-        self._arriving: _Arriving | None = None
+        self._arriving: Arriving | None = None
         self.requests = 0
         self.request_bytes = 0
         self.duplicates = 0
@@ -162,7 +151,7 @@ class Spool:
             if self._arriving is not None:
                 self._db.execute("ROLLBACK")
                 self._arriving.undo()
-            self._arriving = _Arriving(kind, self._files[kind])
+            self._arriving = Arriving(kind, self._files[kind], MAX_LINE_BYTES)
             self._db.execute("BEGIN")
 
     def feed(self, data: bytes) -> None:
@@ -186,7 +175,7 @@ class Spool:
             assert arriving is not None
             start, rest = arriving.rest()
             if rest.strip():
-                if _custom_id(rest) is None:
+                if custom_id_of(rest) is None:
                     raise StreamInterruptedError(message="The answer broke off: the file ends within a line.")
                 self._index(arriving, [(start, rest)])
             self._db.execute("COMMIT")
@@ -196,13 +185,13 @@ class Spool:
                 self.unreadable += arriving.unreadable
             return arriving.count
 
-    def _index(self, arriving: "_Arriving", lines: Iterable[tuple[int, bytes]]) -> None:
+    def _index(self, arriving: Arriving, lines: Iterable[tuple[int, bytes]]) -> None:
         rows = []
         for start, line in lines:
             if not line.strip():
                 continue
             arriving.count += 1
-            custom_id = _custom_id(line)
+            custom_id = custom_id_of(line)
             if custom_id is None:
                 arriving.unreadable += 1
             else:
@@ -247,55 +236,3 @@ class Spool:
         file = self._files[kind]
         file.seek(start)
         return file.read(size)
-
-
-class _Arriving:
-    """A file that arrives in pieces, split into lines."""
-
-    def __init__(self, kind: Kind, file: IO[bytes]) -> None:
-        self.kind = kind
-        self.count = 0
-        self.duplicates = 0
-        self.unreadable = 0
-        self._file = file
-        self._begin = self._start = file.seek(0, 2)
-        self._rest = b""
-
-    def lines(self, data: bytes) -> list[tuple[int, bytes]]:
-        """The lines that are whole now, and where each begins."""
-        self._file.write(data)
-        *whole, self._rest = (self._rest + data).split(b"\n")
-        if max(map(len, (self._rest, *whole))) > MAX_LINE_BYTES:
-            raise ResponseTooLargeError(MAX_LINE_BYTES)
-        found: list[tuple[int, bytes]] = []
-        for line in whole:
-            found.append((self._start, line))
-            self._start += len(line) + 1
-        return found
-
-    def rest(self) -> tuple[int, bytes]:
-        """What came behind the last end of a line."""
-        if self._rest:
-            # Whatever is appended begins a line of its own.
-            self._file.write(b"\n")
-        return self._start, self._rest
-
-    def undo(self) -> None:
-        self._file.seek(self._begin)
-        self._file.truncate()
-
-
-def _custom_id(line: bytes) -> str | None:
-    try:
-        return _decode_id(line).custom_id
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        pass
-    try:
-        tree = parse(line)
-    except APIResponseValidationError:
-        return None
-    custom_id = tree.get("custom_id") if isinstance(tree, dict) else None
-    return custom_id if isinstance(custom_id, str) else None
-
-
-_decode_id = msgspec.json.Decoder(_Id).decode

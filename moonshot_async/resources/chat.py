@@ -14,7 +14,16 @@ from moonshot_async.resources.media_urls import check_media_urls
 from moonshot_async.streaming import Progress, Stream
 from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk, decode_chunk, decode_completion
 from moonshot_async.types.chat_params import CompletionParams, CompletionRequest, UnformattedParams
-from moonshot_async.types.encoding import NOT_GIVEN, NotGiven, build, encode, is_type, message_params
+from moonshot_async.types.encoding import (
+    NOT_GIVEN,
+    NotGiven,
+    build,
+    encode,
+    is_type,
+    message_list,
+    only_texts,
+    sendable,
+)
 from moonshot_async.wire import Request
 
 # What parses answers, and tells streams as events, is imported by those who ask for it.
@@ -190,7 +199,8 @@ class Completions(Resource):
         pipeline = self._pipeline
         try:
             request = pipeline.request("POST", _PATH, prepared.body, stream=stream, **prepared.options)
-            check_media_urls(prepared.messages, request.url)
+            if prepared.with_parts:
+                check_media_urls(prepared.with_parts, request.url)
             return request
         except Exception as error:
             forget_locals(error)
@@ -203,14 +213,18 @@ class Completions(Resource):
 
 
 class _Prepared:
-    """A call that was checked and encoded: its options, its body, and the messages in that; its repr shows none."""
+    """A call that was checked and encoded: its options and its body; its repr shows none.
 
-    __slots__ = ("body", "messages", "options")
+    Attributes:
+        with_parts: the messages, if there is one among them whose content is not a text.
+    """
 
-    def __init__(self, options: CallOptions, body: bytes, messages: list[Any]) -> None:
+    __slots__ = ("body", "options", "with_parts")
+
+    def __init__(self, options: CallOptions, body: bytes, with_parts: list[Any]) -> None:
         self.options = options
         self.body = body
-        self.messages = messages
+        self.with_parts = with_parts
 
 
 def _choices(params: Mapping[str, Any]) -> int:
@@ -258,6 +272,8 @@ def _prepare(params: dict[str, Any], stream: object, *, call: str) -> _Prepared:
         raise TypeError("thinking and reasoning_effort exclude each other: K2.x takes thinking, K3 reasoning_effort")
     if request.response_format is not NOT_GIVEN and is_type(request.response_format):
         raise TypeError("create() takes no type as response_format: parse() does, and stream()")
-    request.messages = message_params(request.messages)
+    messages = message_list(request.messages)
+    texts = only_texts(messages)
+    request.messages = messages if texts else sendable(messages)
     request.stream = stream
-    return _Prepared(options, encode(request, extra_body), request.messages)
+    return _Prepared(options, encode(request, extra_body), [] if texts else request.messages)

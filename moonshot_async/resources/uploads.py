@@ -12,7 +12,8 @@ from typing import Any, Final, TypeAlias
 
 from moonshot_async.errors import ConfigurationError
 from moonshot_async.multipart import FormFile, form
-from moonshot_async.resources.upload_sources import Content, Source, measured, name_of
+from moonshot_async.resources.upload_reading import Source
+from moonshot_async.resources.upload_sources import Content, measured, name_of
 
 FileTypes: TypeAlias = (
     Content

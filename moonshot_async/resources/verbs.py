@@ -1,60 +1,23 @@
 """Calls to endpoints that the SDK has no method for, with everything that it does for those it knows."""
 
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeVar, Unpack, get_args, overload
+from collections.abc import Awaitable
+from typing import Any, Final, Literal, TypeAlias, TypeVar, Unpack, get_args, overload
 
 from moonshot_async.accumulate import ChatAccumulator
-from moonshot_async.clocks import Timeout
 from moonshot_async.pipeline import Pipeline
 from moonshot_async.redaction import forget_locals
 from moonshot_async.resources.call import CallOptions, check_options, checked_method, checked_path
+from moonshot_async.resources.verb_params import BodyParams, Files, Form, body_of, call_options, content_of, mapping_of
+from moonshot_async.resources.verb_params import RequestOptions as RequestOptions
 from moonshot_async.streaming import Progress, Stream
 from moonshot_async.types.casting import decoder_of, is_response_type
 from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk
-from moonshot_async.types.encoding import NotGiven, plain, to_json
 
 T = TypeVar("T")
 StreamT = TypeVar("StreamT", bound=Stream[Any])
 
 
-class RequestOptions(TypedDict, total=False):
-    """What `get`, `post`, `put`, `patch` and `delete` take as `options`.
-
-    Attributes:
-        headers: laid over the client's headers; None takes one out.
-        params: laid over the client's query.
-        timeout, max_retries, retry_slow, priority: as in `CallOptions`.
-        extra_json: laid over the top level of the body.
-        idempotency_key: sent as `Idempotency-Key`; the service documents it for few endpoints.
-        follow_redirects: False, or left out: redirects are never followed, since they would carry the key elsewhere.
-    """
-
-    headers: Mapping[str, str | None] | None
-    params: Mapping[str, object] | None
-    timeout: Timeout | float | NotGiven | None
-    max_retries: int | None
-    retry_slow: bool | None
-    priority: int
-    extra_json: Mapping[str, object] | None
-    idempotency_key: str | None
-    follow_redirects: bool
-
-
-Files: TypeAlias = Mapping[str, Any] | Sequence[tuple[str, Any]]
-
-
-class BodyParams(TypedDict, total=False):
-    """What `post` takes besides; see there."""
-
-    body: object
-    content: bytes | None
-    files: Files | None
-    options: RequestOptions
-
-
 _NO_OPTIONS: Final = RequestOptions()
-# Those that every call of the SDK takes under the same name.
-_SAME_OPTIONS: Final = ("timeout", "max_retries", "retry_slow", "priority")
 # What is to be sent, in its three forms: body, content, files.
 _Given: TypeAlias = tuple[object, bytes | None, Files | None]
 _NOTHING: Final[_Given] = None, None, None
@@ -101,7 +64,7 @@ class Verbs:
         check_options(options, call="request")
         pipeline = self._pipeline
         try:
-            request = pipeline.request(checked_method(method), checked_path(path), _content(body), **options)
+            request = pipeline.request(checked_method(method), checked_path(path), content_of(body), **options)
         except Exception as error:
             forget_locals(error)
             raise
@@ -260,7 +223,7 @@ class Verbs:
         stream_cls: Any = None,
     ) -> Any:
         try:
-            sending = self._sending(method, path, _body(*given), cast_to, options, stream, stream_cls)
+            sending = self._sending(method, path, body_of(*given), cast_to, options, stream, stream_cls)
         except Exception as error:
             forget_locals(error)
             raise
@@ -278,20 +241,20 @@ class Verbs:
         stream: bool,
         stream_cls: Any,
     ) -> Awaitable[Any]:
-        call, extra_json = _call_options(options)
-        if isinstance(body, _Form):
+        call, extra_json = call_options(options)
+        if isinstance(body, Form):
             return self._send_form(method, path, body.with_fields(extra_json), cast_to, call)
         if extra_json:
-            body = {**_mapping(body), **extra_json}
+            body = {**mapping_of(body), **extra_json}
         if not stream:
             return self.request(method, path, response_type=cast_to, body=body, **call)
         request = self._pipeline.request(
-            checked_method(method), checked_path(path), _content(body), stream=True, **call
+            checked_method(method), checked_path(path), content_of(body), stream=True, **call
         )
         items = get_args(stream_cls)[0] if get_args(stream_cls) else cast_to
         return self._pipeline.stream(request, decoder_of(items), _progress(items))
 
-    async def _send_form(self, method: str, path: str, form: "_Form", cast_to: Any, call: CallOptions) -> Any:
+    async def _send_form(self, method: str, path: str, form: "Form", cast_to: Any, call: CallOptions) -> Any:
         # Files are uploaded by few programs, and mostly by `client.files`.
         from moonshot_async.resources.uploads import FilePart, prepared
 
@@ -303,17 +266,6 @@ class Verbs:
             return await self._pipeline.fetch(request.replace(headers=headers, body=upload), decoder_of(cast_to))
         finally:
             upload.close()
-
-
-class _Form:
-    """A file and the other fields of its form."""
-
-    def __init__(self, file: Any, fields: Mapping[str, object]) -> None:
-        self.file = file
-        self.fields = {name: v if isinstance(v, str) else to_json(plain(v)).decode() for name, v in fields.items()}
-
-    def with_fields(self, more: Mapping[str, object] | None) -> "_Form":
-        return _Form(self.file, {**self.fields, **(more or {})})
 
 
 class _Untold:
@@ -329,45 +281,3 @@ class _Untold:
 
 def _progress(items: object) -> Progress[Any]:
     return ChatAccumulator() if items is ChatCompletionChunk else _Untold()
-
-
-def _content(body: object) -> bytes:
-    if isinstance(body, bytes):
-        return body
-    return b"" if body is None else to_json(plain(body))
-
-
-def _body(body: object, content: bytes | None, files: Files | None) -> object:
-    if sum(part is not None for part in (content, files)) + (body is not None and files is None) > 1:
-        raise TypeError("body, content and files exclude each other, but for the fields of a form beside its file")
-    if files is None:
-        return body if content is None else content
-    named = list(files.items() if isinstance(files, Mapping) else files)
-    if [name for name, _ in named] != ["file"]:
-        raise TypeError("files takes one file, in the field 'file': {'file': Path(...)}; other forms go into content=")
-    return _Form(named[0][1], _mapping(body))
-
-
-def _mapping(body: object) -> Mapping[str, object]:
-    if body is None:
-        return {}
-    if not isinstance(body, Mapping):
-        raise TypeError("body must be a mapping here: fields of a form, or what extra_json is laid over")
-    return body
-
-
-def _call_options(options: RequestOptions) -> tuple[CallOptions, Mapping[str, object] | None]:
-    for name in options:
-        if name not in RequestOptions.__annotations__:
-            known = ", ".join(sorted(RequestOptions.__annotations__))
-            raise TypeError(f"options has no {name!r}; it takes {known}")
-    if options.get("follow_redirects"):
-        raise TypeError("redirects are not followed: they would carry the key elsewhere")
-    headers = dict(options.get("headers") or {})
-    if (key := options.get("idempotency_key")) is not None:
-        headers["Idempotency-Key"] = key
-    given: Any = options
-    same: Any = {name: given[name] for name in _SAME_OPTIONS if name in given}
-    call: CallOptions = same
-    call["extra_headers"], call["extra_query"] = headers, options.get("params")
-    return call, options.get("extra_json")

@@ -13,14 +13,16 @@ See: https://platform.kimi.ai/docs/guide/use-kimi-vision-model
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from inspect import iscoroutinefunction
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from moonshot_async.clocks import CONTEXT_DEADLINE, until
 from moonshot_async.errors import APITimeoutError, ConfigurationError
 from moonshot_async.threads import in_daemon_thread
+from moonshot_async.toolkit.base64_text import base64_text
 from moonshot_async.toolkit.media_types import IMAGE_TYPES, VIDEO_TYPES, media_type_of
 from moonshot_async.types.chat_params import ImagePart, TextPart, VideoPart
 
@@ -34,8 +36,8 @@ T = TypeVar("T")
 # A request body may have 100 MB, and base64 writes 3 bytes as 4; the rest is for the text.
 MAX_REQUEST_BYTES: Final = 100 * 1024 * 1024
 MAX_INLINE_BYTES: Final = (MAX_REQUEST_BYTES - 1024 * 1024) // 4 * 3
-# A multiple of 3, so that the base64 of pieces is that of the whole.
-_PIECE: Final = 768 * 1024
+# A multiple of 3, since that is what base64 takes.
+_PIECE: Final = 192 * 1024
 
 
 class UploadedFile(Protocol):
@@ -121,16 +123,16 @@ async def _url(kind: Kind, source: Any, media_type: str | None, pass_url: bool) 
     if isinstance(source, str):
         return _from_text(kind, source.strip(), pass_url)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return await _in_thread(lambda: _data_url(kind, bytes(source), "", media_type))
+        return await _in_thread(lambda: _of_bytes(kind, source, "", media_type))
     if isinstance(source, os.PathLike):
         path = Path(source)
-        return await _in_thread(lambda: _data_url(kind, _read_path(kind, path), path.name, media_type))
+        return await _in_thread(lambda: _of_path(kind, path, media_type))
     if callable(read := getattr(source, "read", None)):
         name = str(getattr(source, "name", ""))
         if iscoroutinefunction(read):
             data = _checked_bytes(await read(MAX_INLINE_BYTES + 1))
-            return await _in_thread(lambda: _data_url(kind, data, name, media_type))
-        return await _in_thread(lambda: _data_url(kind, _read_file(source), name, media_type))
+            return await _in_thread(lambda: _of_bytes(kind, data, name, media_type))
+        return await _in_thread(lambda: _of_file(kind, source, name, media_type))
     if isinstance(id := getattr(source, "id", None), str):
         return _from_upload(kind, id, getattr(source, "purpose", None))
     raise ConfigurationError(
@@ -169,14 +171,42 @@ def _from_upload(kind: Kind, id: str, purpose: object) -> str:
     return f"ms://{id}"
 
 
-def _read_path(kind: Kind, path: Path) -> bytes:
+def _of_path(kind: Kind, path: Path, media_type: str | None) -> str:
     with path.open("rb") as file:
         _check_size(kind, os.fstat(file.fileno()).st_size)
-        return _read_file(file)
+        return _of_file(kind, file, path.name, media_type)
 
 
-def _read_file(file: Any) -> bytes:
-    return _checked_bytes(file.read(MAX_INLINE_BYTES + 1))
+def _of_file(kind: Kind, file: Any, name: str, media_type: str | None) -> str:
+    """Read a file and encode it piece by piece: nothing but its URL is in memory as a whole."""
+    pieces = _pieces(kind, file)
+    return _data_url(kind, next(pieces, b""), pieces, _size_of(file), name, media_type)
+
+
+def _size_of(file: Any) -> int:
+    """About how large a file is."""
+    try:
+        return min(os.fstat(file.fileno()).st_size, MAX_INLINE_BYTES)
+    except (AttributeError, OSError, TypeError, ValueError, RuntimeError):
+        return _PIECE
+
+
+def _pieces(kind: Kind, file: Any) -> Iterator[bytes]:
+    """What a file has, up to a byte more than may be sent."""
+    size = 0
+    while piece := _piece(file, min(_PIECE, MAX_INLINE_BYTES + 1 - size)):
+        size += len(piece)
+        if size > MAX_INLINE_BYTES:
+            _check_size(kind, size)
+        yield piece
+
+
+def _piece(file: Any, size: int) -> bytes:
+    """So much of a file, less only at its end: a pipe gives less at a time, too little to tell its type."""
+    piece = _checked_bytes(file.read(size))
+    while len(piece) < size and (more := _checked_bytes(file.read(size - len(piece)))):
+        piece += more
+    return piece
 
 
 def _checked_bytes(data: object) -> bytes:
@@ -185,12 +215,19 @@ def _checked_bytes(data: object) -> bytes:
     return data
 
 
-def _data_url(kind: Kind, data: bytes, name: str, media_type: str | None) -> str:
-    # Needed here only, and importing it is not free.
-    from base64 import b64encode
+def _of_bytes(kind: Kind, data: bytes | bytearray | memoryview, name: str, media_type: str | None) -> str:
+    view = memoryview(data)
+    view = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
+    _check_size(kind, len(view))
+    rest = (view[at : at + _PIECE] for at in range(_PIECE, len(view), _PIECE))
+    return _data_url(kind, bytes(view[:_PIECE]), rest, len(view), name, media_type)
 
-    _check_size(kind, len(data))
-    found = media_type or media_type_of(data, name)
+
+def _data_url(
+    kind: Kind, first: bytes, rest: Iterable[bytes | memoryview], size: int, name: str, media_type: str | None
+) -> str:
+    _check_size(kind, len(first))
+    found = media_type or media_type_of(first, name)
     if found is not None:
         _check_type(kind, found)
     if found is None or not (media_type or found in _types(kind)):
@@ -198,10 +235,7 @@ def _data_url(kind: Kind, data: bytes, name: str, media_type: str | None) -> str
             f"the API takes no such {kind} ({found or 'of an unknown type'}), but {_known(kind)}: convert it. If it is "
             "one of these, say so with media_type="
         )
-    # In pieces: a single call would hold the interpreter, and with it the event loop, for as long as it takes.
-    view = memoryview(data)
-    pieces = (b64encode(view[at : at + _PIECE]).decode("ascii") for at in range(0, len(view), _PIECE))
-    return "".join((f"data:{found};base64,", *pieces))
+    return base64_text(f"data:{found};base64,", chain((first,), rest), size)
 
 
 def _check_type(kind: Kind, media_type: str) -> None:

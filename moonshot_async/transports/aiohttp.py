@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from aiohttp import ClientResponse
 from aiohttp.hdrs import CONTENT_ENCODING
 
 from moonshot_async.bounds import DEFAULT_BOUNDS, Bounds, checked_bounds
@@ -21,6 +22,7 @@ from moonshot_async.clocks import timeout_error
 from moonshot_async.errors import ConfigurationError
 from moonshot_async.transports import Transport, closed_error
 from moonshot_async.transports.aiohttp_body import ArrivingBody, SentBody, sent_body
+from moonshot_async.transports.aiohttp_direct import Answer
 from moonshot_async.transports.aiohttp_errors import connection_error
 from moonshot_async.transports.aiohttp_loops import LoopState
 from moonshot_async.transports.heads import HeadWait
@@ -93,6 +95,7 @@ class AiohttpTransport:
         if ssl_context is not None:
             self._options["ssl"] = ssl_context
         self._env_proxies = getproxies() if trust_env else {}
+        self._proxied = bool(self._proxy or self._env_proxies)
         self._read_buffer_bytes = read_buffer_bytes
         self.bounds = checked_bounds(bounds)
         self.unused = True
@@ -116,15 +119,11 @@ class AiohttpTransport:
         state.heads[task] = wait
         state.watch.add(wait)
         try:
-            raw = await state.session.request(
-                request.method,
-                request.url,
-                headers=request.headers.multi_items(),
-                data=request.body or None if body is None else body,
-                allow_redirects=False,
-                proxy=self._proxy or (self._env_proxies and self._env_proxy(request.url)) or None,
-                proxy_headers=self._proxy_headers,
-            )
+            raw: Answer | ClientResponse | None = None
+            if body is None and not self._proxied:
+                raw = await state.direct.send(request)
+            if raw is None:
+                raw = await self._by_session(state, request, body)
         except asyncio.CancelledError as error:
             if not wait.stopped or task.uncancel() > wait.cancelling:
                 # Without the frames of aiohttp: they hold the key and the prompt, and a timeout of the caller's own
@@ -140,7 +139,7 @@ class AiohttpTransport:
                 if CONTENT_ENCODING in raw.headers:
                     coding = ",".join(raw.headers.getall(CONTENT_ENCODING))
                     arriving = inflated(arriving, coding, self.bounds)
-                return Response(raw.status, raw.headers, arriving, request=request)
+                return Response(raw.status, tuple(raw.headers.items()), arriving, request=request)
             # Tested, but Python 3.11 does not trace a frame that goes on after a cancellation was swallowed below it.
             raw.close()  # pragma: no cover
             problem = wait.problem()  # pragma: no cover
@@ -153,6 +152,17 @@ class AiohttpTransport:
         finally:
             # An exception that a local of its own traceback holds keeps the request until a garbage collection.
             del problem, body
+
+    async def _by_session(self, state: LoopState, request: Request, body: SentBody | None) -> ClientResponse:
+        return await state.session.request(
+            request.method,
+            request.url,
+            headers=request.headers.multi_items(),
+            data=request.body or None if body is None else body,
+            allow_redirects=False,
+            proxy=self._proxy or (self._env_proxies and self._env_proxy(request.url)) or None,
+            proxy_headers=self._proxy_headers,
+        )
 
     async def aclose(self) -> None:
         """Close every connection. Calls and streams that are still running raise `APIConnectionError`."""

@@ -12,17 +12,21 @@ from aiohttp.payload import Payload
 
 from moonshot_async.errors import APIError, ConfigurationError, ResponseTooLargeError
 from moonshot_async.transports import cut_error, interrupted_error
-from moonshot_async.transports.aiohttp_connector import readable
 from moonshot_async.transports.aiohttp_errors import describe
+from moonshot_async.transports.aiohttp_protocol import readable
+from moonshot_async.transports.aiohttp_reader import reader_of
 from moonshot_async.transports.heads import HeadWait
 from moonshot_async.transports.other_loops import call_in
 from moonshot_async.wire import Request, Upload, counted
 
 if TYPE_CHECKING:
+    from moonshot_async.transports.aiohttp_direct import Answer
     from moonshot_async.transports.aiohttp_loops import LoopState
 
 # Larger bodies are written piece by piece, under the write clock.
 _LARGE_BODY: Final = 64 * 1024
+# In pieces as large as those of an upload: of a quarter of it, 1 MiB takes 0.15 ms more of 0.8.
+_PIECE: Final = 256 * 1024
 _ELSEWHERE: Final = (
     "This answer belongs to another event loop or process: read it where it was asked for, or ask for it again here."
 )
@@ -106,8 +110,8 @@ class _Memory:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         view = memoryview(self._data)
-        for start in range(0, len(view), _LARGE_BODY):
-            yield view[start : start + _LARGE_BODY]  # type: ignore[misc]  # a view, to copy nothing
+        for start in range(0, len(view), _PIECE):
+            yield view[start : start + _PIECE]  # type: ignore[misc]  # a view, to copy nothing
 
 
 def sent_body(request: Request, wait: HeadWait) -> SentBody | None:
@@ -125,9 +129,9 @@ class ArrivingBody:
 
     __slots__ = ("_content", "_ended", "_late", "_raw", "_state", "_watch", "deadline")
 
-    def __init__(self, raw: aiohttp.ClientResponse, state: "LoopState") -> None:
+    def __init__(self, raw: "aiohttp.ClientResponse | Answer", state: "LoopState") -> None:
         self._raw = raw
-        self._content = raw.content
+        self._content = reader_of(raw)
         # Held, so that a stream outlives a client that nobody holds any more.
         self._state = state
         self._watch = state.watch
@@ -142,16 +146,18 @@ class ArrivingBody:
             raise copy.copy(self._ended)
         content = self._content
         try:
-            if data := content.read_nowait():
-                return data
-            if content.at_eof():
-                return b""
-            self.deadline = deadline
-            self._watch.add(self)
-            try:
-                return await content.readany()
-            finally:
-                self._watch.remove(self)
+            if content._exception is not None:
+                raise content._exception
+            while not content._buffer and not content._eof:
+                waiter = content.waiter()
+                self.deadline = deadline
+                self._watch.add(self)
+                try:
+                    await waiter
+                finally:
+                    content._waiter = None
+                    self._watch.remove(self)
+            return content.take()
         except _ExpiredError:
             self._ended = TimeoutError()
         except ResponseTooLargeError as error:
@@ -160,8 +166,8 @@ class ArrivingBody:
             self._ended = cut_error()
         except Exception as error:  # noqa: BLE001  # whatever aiohttp raises is told in our words
             self._ended = cut_error() if self._watch.closed else interrupted_error(describe(error))
-        # What arrived before a fault is still good. aiohttp: read_nowait() would raise instead.
-        if rest := content._read_nowait(-1):
+        # What arrived before a fault is still good.
+        if rest := content.take():
             return rest
         raise copy.copy(self._ended)
 
@@ -187,14 +193,14 @@ class ArrivingBody:
         self._content.set_exception(_ClosedError())
 
 
-def _close(raw: aiohttp.ClientResponse) -> None:
+def _close(raw: "aiohttp.ClientResponse | Answer") -> None:
     if raw._loop.is_closed():
         _forget(raw)
     else:
         raw.close()
 
 
-def _forget(raw: aiohttp.ClientResponse) -> None:
+def _forget(raw: "aiohttp.ClientResponse | Answer") -> None:
     """Keep aiohttp from complaining of what nobody closed: its loop has ended, or is that of the parent process."""
     if connection := raw.connection:
         connection.close()

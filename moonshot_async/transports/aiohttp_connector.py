@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 import functools
-import select
 import ssl
-from typing import Any, Final
+from typing import Any
 
 import aiohttp
 
@@ -14,9 +13,6 @@ from moonshot_async.transports.aiohttp_names import Resolver
 from moonshot_async.transports.aiohttp_protocol import Protocol
 from moonshot_async.transports.heads import HeadWait
 from moonshot_async.transports.tls import is_strict, strict
-
-# Windows has none, and finds out later what lies in a socket.
-_POLL: Final = getattr(select, "poll", None)
 
 
 class Connector(aiohttp.TCPConnector):
@@ -32,6 +28,10 @@ class Connector(aiohttp.TCPConnector):
         super().__init__(resolver=Resolver(), **options)
         self._heads = heads
         self._factory: Any = functools.partial(Protocol, loop=self._loop, bounds=bounds)
+
+    async def idle(self, key: Any) -> Any:
+        """A connection that was kept alive, or None."""
+        return await self._get(key, [])
 
     # The methods below are aiohttp's own seams: three called by connect(), two at the end of a connection.
 
@@ -109,18 +109,9 @@ class Connector(aiohttp.TCPConnector):
         return self._heads[task]
 
 
-def readable(transport: Any) -> bool:
-    """Whether something lies in the socket of a transport that the event loop has not read yet: bytes, or an end."""
-    if _POLL is None:
-        return False
-    poll = _POLL()
-    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-    return bool(poll.poll(0))
-
-
 def _spoilt(protocol: Any) -> bool:
     """Whether anything came over a connection while it was idle: a whole message, the beginning of one, or its end."""
-    if protocol.should_close or readable(protocol.transport):
+    if protocol.should_close or protocol.unread():
         return True
     # aiohttp: a parser that is told of the end gives the message that has begun. The next call gets a new parser.
     try:

@@ -4,6 +4,7 @@ import copy
 import os
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 
 from moonshot_async.errors import APIConnectionError, APIError, ResponseTooLargeError
 from moonshot_async.transports.heads import HeadWait
@@ -22,7 +23,7 @@ def connection_error(error: Exception, wait: HeadWait) -> APIError:
         result.__cause__ = OSError(cause.errno, _reason(cause))
     # An address that cannot be used says so every time, a proxy that says no too; and what cannot be read as HTTP is an
     # answer all the same, which may be paid for.
-    final = (ValueError, aiohttp.ClientResponseError, aiohttp.ClientPayloadError)
+    final = (ValueError, aiohttp.ClientResponseError, aiohttp.ClientPayloadError, HttpProcessingError)
     result.retryable = not isinstance(error, final)
     return result
 
@@ -43,7 +44,7 @@ def describe(error: Exception) -> str:
             return "the connection was closed before the body was complete"
         case aiohttp.ClientHttpProxyError():
             return f"the proxy answered with status {error.status}"
-        case aiohttp.ClientResponseError():
+        case aiohttp.ClientResponseError() | HttpProcessingError():
             return "the answer is not valid HTTP"
         case OSError() if error.errno is not None and (reason := _reason(error)):
             return reason

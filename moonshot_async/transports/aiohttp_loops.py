@@ -6,19 +6,17 @@ import socket
 import weakref
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 import aiohttp
 
 from moonshot_async.bounds import Bounds
 from moonshot_async.transports.aiohttp_connector import Connector
+from moonshot_async.transports.aiohttp_direct import NO_CLOCKS, Direct
 from moonshot_async.transports.forks import after_fork, lead_nowhere
 from moonshot_async.transports.heads import HeadWait
 from moonshot_async.transports.other_loops import call_in
 from moonshot_async.transports.watch import Watch
-
-# aiohttp's own clocks are off: they cost up to 37 µs a call, and round what is longer than 5 s.
-_NO_CLOCKS: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 
 
 class LoopState:
@@ -41,11 +39,12 @@ class LoopState:
         self.session = aiohttp.ClientSession(
             connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(loop=loop),
-            timeout=_NO_CLOCKS,
+            timeout=NO_CLOCKS,
             read_bufsize=read_buffer_bytes,
             # Compressed events would wait in the compressor; and a bound on bytes should bound what was sent.
             headers={"Accept-Encoding": "identity"},
         )
+        self.direct = Direct(loop, self.session, self._connector, read_buffer_bytes)
         # aiohttp: it would send a GET again on its own; how often something is sent is for the retry middleware to say.
         self.session._retry_connection = False
         # `asyncio.run` finishes open generators before it closes its loop.

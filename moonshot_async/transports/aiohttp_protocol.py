@@ -5,6 +5,7 @@ a head without end, or an endless row of interim ones; what a chunked body has a
 """
 
 import asyncio
+import select
 from typing import Any, Final
 
 from aiohttp.client_proto import ResponseHandler
@@ -12,6 +13,8 @@ from aiohttp.http_exceptions import BadHttpMessage
 
 from moonshot_async.bounds import Bounds
 
+# Windows has none, and finds out later what lies in a socket.
+_POLL: Final = getattr(select, "poll", None)
 _LAST_WORDS: Final = 64 * 1024
 # A piece of one byte has five around it; more than so many each are no pieces.
 _AROUND_EACH: Final = 16
@@ -20,7 +23,7 @@ _ONE_READ: Final = 512 * 1024
 
 
 class Protocol(ResponseHandler):
-    """aiohttp's own, with a hand in five of its seams.
+    """aiohttp's own, with a hand in six of its seams.
 
     Attributes:
         idle: whether it lies in the pool: nobody has asked anything.
@@ -37,14 +40,44 @@ class Protocol(ResponseHandler):
         self._around = 0
         self._enough = min(bounds.max_head_bytes, bounds.max_trailer_bytes)
         self._body_bytes = 0
+        self._most = bounds.max_head_bytes + _ONE_READ
+        self._poll: Any = None
 
     def set_response_params(self, **params: Any) -> None:
-        # A request will be sent.
-        self.idle = self._answered = False
-        self._quiet = self._body_bytes = self._around = 0
-        most = self._bounds.max_head_bytes + _ONE_READ
+        self._start_anew()
+        most = self._most
         ours = {"max_line_size": most, "max_field_size": most, "max_headers": most, "auto_decompress": False}
         super().set_response_params(**{**params, **ours})
+
+    def expect_answer(self, read_buffer_bytes: int) -> None:
+        """Get ready for the answer to a request, as a session does it with the method above."""
+        self._start_anew()
+        most = self._most
+        super().set_response_params(
+            read_until_eof=True,
+            read_bufsize=read_buffer_bytes,
+            auto_decompress=False,
+            max_line_size=most,
+            max_field_size=most,
+            max_headers=most,
+        )
+
+    def _start_anew(self) -> None:
+        """A request will be sent."""
+        self.idle = self._answered = False
+        self._quiet = self._body_bytes = self._around = 0
+
+    def unread(self) -> bool:
+        """Whether something lies in the socket that the event loop has not read yet: bytes, or an end."""
+        if self._poll is None:
+            self._poll = _polling(self.transport)
+        # Made once for each connection: 1 µs of each call.
+        return self._poll is not None and bool(self._poll.poll(0))
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        # aiohttp: said after every read and every answer, mostly for nothing, and costs a turn of the parser: 2 µs.
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
     def data_received(self, data: bytes) -> None:
         if self.idle and data:
@@ -116,6 +149,20 @@ class Protocol(ResponseHandler):
                     self.data_received(data)
         except OSError:
             pass  # That was all.
+
+
+def readable(transport: Any) -> bool:
+    """Whether something lies in the socket of a transport that the event loop has not read yet: bytes, or an end."""
+    return (poll := _polling(transport)) is not None and bool(poll.poll(0))
+
+
+def _polling(transport: Any) -> Any:
+    """What asks the socket of a transport; None where that cannot be asked."""
+    if _POLL is None:
+        return None
+    poll = _POLL()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return poll
 
 
 def _head_bytes(message: Any) -> int:

@@ -150,7 +150,7 @@ class ChatCompletionMessage(Model, kw_only=True, gc=False):
 
         Nulls go, and so does an empty `content` beside tool calls; an empty `reasoning_content` stays.
         """
-        param = {"role": self.role, **self.model_dump(exclude_none=True)}
+        param = {"role": self.role, **self._said()}
         if not self.tool_calls:
             param.pop("tool_calls", None)
         elif not self.content:

@@ -1,18 +1,24 @@
 """JSON from servers: mended where other decoders would accept it, and what it says when it is an error."""
 
 import re
+from collections.abc import Callable
 from itertools import accumulate, takewhile
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from moonshot_async.bounds import DEFAULT_BOUNDS, Bounds
 from moonshot_async.errors import APIError, APIResponseValidationError, ResponseTooLargeError
 
+T = TypeVar("T")
+
 _EXCERPT_CHARS: Final = 2000
 _DEPTH_BLOCK: Final = 64 * 1024
 # An opening bracket is a step down, a closing one a step up; beside them only quotes say where a bracket is none.
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\1\1\xff\xff")
+_UP: Final = b"\1"
+# Small beside the levels that are allowed, so that few strides can lead above them.
+_STRIDE: Final = 128
 _NO_STRUCTURE: Final = bytes(set(range(256)) - set(b'[]{}"'))
 # Error objects are cut below this depth: copying and pickling recurse.
 _ERROR_LEVELS: Final = 32
@@ -64,9 +70,10 @@ def parse(data: bytes) -> Any:
         APIResponseValidationError: they are not JSON.
     """
     deep = False
-    for candidate in (data, _mend(data)):
+    # Mended only if it has to be: of a large answer that is another copy, or two.
+    for mend in (bytes, _mend):
         try:
-            return msgspec.json.decode(candidate)
+            return msgspec.json.decode(mend(data))
         except (msgspec.DecodeError, ValueError):
             continue
         except RecursionError:
@@ -92,16 +99,31 @@ def check_depth(data: bytes, decode: Any, bounds: Bounds) -> None:
     Raises:
         ResponseTooLargeError: it is deeper than the bound.
     """
-    if too_deep(data, bounds.max_depth) and not getattr(decode, "takes_anything", False):
+    if not getattr(decode, "takes_anything", False) and too_deep(data, bounds.max_depth):
         raise bounds.passed("max_depth")
 
 
-def too_deep(data: bytes, levels: int) -> bool:
-    """Whether JSON is nested deeper than `levels`. Where it has few brackets, texts included, that is told by counting.
+def decode_within(data: bytes, decode: Callable[[bytes], T], bounds: Bounds) -> T:
+    """Decode JSON that is not nested deeper than the bound.
 
-    What is no JSON is answered somehow. The event loop waits: about 1 ns for a byte of text, 60 ns for a bracket.
+    Raises:
+        ResponseTooLargeError: it is deeper.
     """
-    if len(data) <= levels or data.count(b"{") + data.count(b"[") <= levels:
+    if not getattr(decode, "takes_anything", False) and not _few_brackets(data, bounds.max_depth):
+        within: Callable[[bytes, Bounds], T] | None = getattr(decode, "within", None)
+        if within is not None:
+            return within(data, bounds)
+        check_depth(data, decode, bounds)
+    return decode(data)
+
+
+def too_deep(data: bytes, levels: int) -> bool:
+    """Whether JSON is nested deeper than `levels`. Where it has few brackets, texts included, that is told at once.
+
+    What is no JSON is answered somehow. The event loop waits: about 0.1 ns for a byte of text, 1.5 ns where there are
+    many brackets.
+    """
+    if _few_brackets(data, levels):
         return False
     depth = start = quoted = 0
     while start < len(data):
@@ -111,13 +133,31 @@ def too_deep(data: bytes, levels: int) -> bool:
             block = data[start : start + _DEPTH_BLOCK + 1]
         start += len(block)
         parts = block.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_STEPS, _NO_STRUCTURE).split(b'"')
-        steps = memoryview(b"".join(parts[quoted::2])).cast("b")
+        steps = b"".join(parts[quoted::2])
         quoted ^= (len(parts) - 1) % 2
-        way = list(accumulate(steps, initial=depth))
-        if max(way) > levels:
-            return True
-        depth = way[-1]
+        for at in range(0, len(steps), _STRIDE):
+            stride = steps[at : at + _STRIDE]
+            # Walked only where the way up alone is too long: a step costs 60 ns, to count it 0.5.
+            up = stride.count(_UP)
+            if depth + up > levels and max(accumulate(memoryview(stride).cast("b"), initial=depth)) > levels:
+                return True
+            depth += 2 * up - len(stride)
     return False
+
+
+def _few_brackets(data: bytes, levels: int) -> bool:
+    """Whether JSON has not more brackets that open than it may have levels. To count all of them takes five times as
+    long, when there are none: what is looked for here stops at the last.
+    """
+    left = levels
+    for bracket in (b"{", b"["):
+        place = data.find(bracket)
+        while place >= 0:
+            left -= 1
+            if left < 0:
+                return False
+            place = data.find(bracket, place + 1)
+    return True
 
 
 def excerpt(data: bytes) -> str:
@@ -126,7 +166,8 @@ def excerpt(data: bytes) -> str:
 
 
 # A surrogate escape that is not half of a pair. Even runs of backslashes before it are escaped backslashes.
-_SURROGATE = re.compile(
+# As text: `re` compiles it when it is needed.
+_SURROGATE: Final = (
     rb"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
 
@@ -138,4 +179,4 @@ def _mend(data: bytes) -> bytes:
         # The search below takes 40 ns a byte, in one go.
         return text
     # A whole pair is 12 bytes long and stays.
-    return _SURROGATE.sub(lambda m: m[0] if len(m[2]) == 12 else m[1] + b"\\ufffd", text)
+    return re.sub(_SURROGATE, lambda m: m[0] if len(m[2]) == 12 else m[1] + b"\\ufffd", text)

@@ -71,6 +71,64 @@ async def test_what_is_large_is_encoded_whole() -> None:
     assert decoded(await media.image(data))[2] == data
 
 
+class Drip(io.RawIOBase):
+    """A file without a size, which gives so much at a time; or more than it was asked for."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self._file = io.BytesIO(data)
+        self._size = size
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._file.read(self._size)
+
+
+@pytest.mark.parametrize("size", [1000, 65_536, 200_000, 1_000_000])
+async def test_a_file_may_give_less_or_more_than_it_was_asked_for(size: int) -> None:
+    data = PNG + bytes(range(251)) * 4000
+    source: Any = Drip(data, size)
+
+    assert decoded(await media.image(source))[2] == data
+
+
+async def test_a_file_may_grow_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "roof.png"
+    path.write_bytes(PNG)
+
+    class Growing(io.FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            data = super().read(size)
+            if path.stat().st_size < 1_000_000:
+                with path.open("ab") as file:
+                    file.write(bytes(100_000))
+            return data or b""
+
+    with Growing(path) as file:
+        source: Any = file
+        assert decoded(await media.image(source))[2] == path.read_bytes()
+
+
+async def test_a_view_with_steps_is_what_it_shows() -> None:
+    assert decoded(await media.image(memoryview(b"".join(bytes([byte, 0]) for byte in PNG))[::2]))[2] == PNG
+
+
+@pytest.mark.parametrize("source", ["path", "bytes"])
+async def test_a_large_image_is_not_in_memory_more_than_once_beside_its_text(source: str, tmp_path: Path) -> None:
+    data = PNG + bytes(9_000_000)
+    path = tmp_path / "roof.png"
+    path.write_bytes(data)
+    await media.image(PNG)
+
+    tracemalloc.start()
+    try:
+        part = await media.image(path if source == "path" else data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    # The other copy is a mapping, which goes back to the system.
+    assert peak < 1.1 * len(part["image_url"]["url"])  # type: ignore[index]  # it was made here
+
+
 async def test_reading_happens_in_another_thread() -> None:
     threads = []
 

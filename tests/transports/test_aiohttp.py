@@ -488,7 +488,7 @@ async def test_an_idle_connection_is_kept_for_as_long_as_was_asked(scripted: Sta
 async def test_where_sockets_cannot_be_looked_into_calls_go_on(
     scripted: Start, transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moonshot_async.transports.aiohttp_connector._POLL", None)
+    monkeypatch.setattr("moonshot_async.transports.aiohttp_protocol._POLL", None)
     server = await scripted(echoing)
     for _ in range(3):
         await (await transport.send(get(server.url))).read()
@@ -685,7 +685,7 @@ async def test_a_status_is_told_even_if_the_connection_was_reset_before_anyone_l
         serving, trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=cert)
         serving.load_cert_chain(cert, key)
     if how == "hears out":
-        monkeypatch.setattr("moonshot_async.transports.aiohttp_connector._POLL", None)
+        monkeypatch.setattr("moonshot_async.transports.aiohttp_protocol._POLL", None)
     port, *events = refusing_in_a_thread(serving, TOO_LARGE)
     transport = AiohttpTransport(ssl_context=trusted)
     scheme = "http" if trusted is None else "https"
@@ -698,7 +698,7 @@ async def test_a_status_is_told_even_if_the_connection_was_reset_before_anyone_l
 async def test_what_an_answer_said_before_the_reset_is_handed_out(
     transport: AiohttpTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moonshot_async.transports.aiohttp_connector._POLL", None)
+    monkeypatch.setattr("moonshot_async.transports.aiohttp_protocol._POLL", None)
     port, *events = refusing_in_a_thread(None, TOO_LARGE[:-1])
     response = await transport.send(upload(f"http://127.0.0.1:{port}/v1", Blocking(*events)))
     await asyncio.sleep(0.01)
@@ -715,7 +715,7 @@ async def test_a_broken_connection_that_says_nothing_more_is_just_that(
     def failing(*args: Any) -> Any:
         raise OSError(9, "Bad file descriptor")
 
-    monkeypatch.setattr("moonshot_async.transports.aiohttp_connector._POLL", None)
+    monkeypatch.setattr("moonshot_async.transports.aiohttp_protocol._POLL", None)
     port, go, done = refusing_in_a_thread(None, TOO_LARGE)
     monkeypatch.setattr(socket.socket, "dup", failing)
     monkeypatch.setattr("os.dup", failing)

@@ -1,5 +1,7 @@
 """What only the transport in memory has: an app whose exceptions play the network."""
 
+import asyncio
+
 import pytest
 
 from moonshot_async import transports
@@ -45,6 +47,33 @@ async def test_a_bug_in_the_app_is_not_dressed_up() -> None:
 
     with pytest.raises(KeyError):
         await MemoryTransport(app).send(REQUEST)
+
+
+async def test_an_app_that_is_ended_may_close_the_transport_once_more() -> None:
+    async def app(request: Request) -> Response:
+        begun.set()
+        try:
+            raise await asyncio.get_running_loop().create_future()
+        finally:
+            await transport.aclose()
+
+    begun = asyncio.Event()
+    transport = MemoryTransport(app)
+    call = asyncio.create_task(transport.send(REQUEST))
+    await begun.wait()
+    await transport.aclose()
+    with pytest.raises(APIConnectionError, match="closed"):
+        await call
+
+
+def test_a_transport_may_be_closed_from_another_thread() -> None:
+    async def app(request: Request) -> Response:
+        await asyncio.get_running_loop().run_in_executor(None, asyncio.run, transport.aclose())
+        raise await asyncio.get_running_loop().create_future()
+
+    transport = MemoryTransport(app)
+    with pytest.raises(APIConnectionError, match="closed"):
+        asyncio.run(transport.send(REQUEST))
 
 
 def test_transports_are_loaded_when_first_asked_for() -> None:

@@ -115,6 +115,50 @@ def test_our_structs_are_sent_without_what_only_we_know_wherever_they_stand() ->
     assert "RID" not in f"{plain(answer)}"
 
 
+CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+def test_messages_of_plain_data_are_sent_as_the_objects_they_are() -> None:
+    history: list[Any] = [
+        *HI,
+        {"role": "assistant", "content": None, "tool_calls": [CALL, {**CALL, "index": 1}]},
+        {"role": "tool", "tool_call_id": "a", "content": "21"},
+        {"role": "user", "content": [{"type": "text", "text": "Look:"}]},
+    ]
+
+    for messages in (HI, history):
+        assert all(a is b for a, b in zip(message_params(messages), messages, strict=True))
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        ({**CALL, "function": ChatCompletionMessage(content="x")},),
+        [{**CALL, "function": ChatCompletionMessage(content="x")}],
+        [{**CALL, "function": {"name": ChatCompletionMessage(content="x")}}],
+        [ChatCompletionMessage(content="x")],
+        ChatCompletionMessage(content="x"),
+    ],
+)
+def test_a_struct_among_the_calls_of_a_message_is_sent_without_its_nulls(calls: Any) -> None:
+    text = json.dumps(sent(messages=[*HI, {"role": "assistant", "content": "Hm", "tool_calls": calls}])["messages"])
+
+    assert '{"role": "assistant", "content": "x"}' in text
+    assert "null" not in text
+
+
+@pytest.mark.parametrize("bad", [b"x", float("nan")])
+def test_what_json_cannot_say_is_refused_among_the_calls_of_a_message_too(bad: Any) -> None:
+    calls = [{**CALL, "function": {"name": "f", "arguments": bad}}]
+    with pytest.raises((TypeError, ConfigurationError)):
+        message_params([{"role": "assistant", "content": "Hm", "tool_calls": calls}])
+
+
+@pytest.mark.parametrize("inside", [MappingProxyType(HI[0]), MappingProxyType({"role": "user"})])
+def test_a_message_may_be_any_mapping(inside: Any) -> None:
+    assert sent(messages=[inside])["messages"] == [dict(inside)]
+
+
 @pytest.mark.parametrize("messages", ["Hi", b"Hi", HI[0], None, 5])
 def test_messages_that_are_no_list_are_refused_without_being_shown(messages: object) -> None:
     with pytest.raises(TypeError, match=rf"^messages must be a list of messages, .* not {type(messages).__name__}$"):

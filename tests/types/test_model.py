@@ -100,6 +100,40 @@ def test_unknown_fields_are_attributes_at_every_level() -> None:
     assert completion.model_extra == {"timings": {"ms": [1, None]}}
 
 
+def test_what_is_odd_in_one_of_many_items_leaves_the_others_as_they_are() -> None:
+    parts: list[Any] = [{"kind": "text", "text": str(number)} for number in range(20)]
+    parts[7] |= {"mood": "calm"}
+    parts[11] |= {"kind": None}
+    for count in (5, 12, 20):
+        whole: Any = ModelDecoder(Whole)(encoded({"id": "a", "part": {"text": "x"}, "new": 1, "parts": parts[:count]}))
+
+        assert [part.text for part in whole.parts] == [str(number) for number in range(count)]
+        assert {part.kind for part in whole.parts} == {"text"}
+        assert [part.model_extra for part in whole.parts if part.model_extra] == [{"mood": "calm"}] * (count > 7)
+
+
+@pytest.mark.parametrize("parts", [["x"], ["x"] * 20, [None], [[]], "x", {"text": "x"}])
+def test_items_that_are_no_objects_are_refused(parts: Any) -> None:
+    with pytest.raises(APIResponseValidationError):
+        ModelDecoder(Whole)(encoded({"id": "a", "part": {}, "new": 1, "parts": parts}))
+
+
+def test_a_dump_without_nulls_is_any_dump_without_its_nulls() -> None:
+    completion = decode_completion(encoded(UNKNOWN | {"system_fingerprint": None, "mood": None}))
+
+    def without(tree: Any) -> Any:
+        if isinstance(tree, dict):
+            return {name: without(value) for name, value in tree.items() if value is not None}
+        return [without(item) for item in tree] if isinstance(tree, list) else tree
+
+    full = completion.model_dump()
+    timings = full.pop("timings")
+    dump = completion.model_dump(exclude_none=True)
+    # What is in unknown fields is left as it came.
+    assert dump.pop("timings") == timings
+    assert list(dump.items()) == list(without(full).items())
+
+
 def test_unknown_fields_are_part_of_every_dump() -> None:
     completion = decode_completion(encoded(UNKNOWN))
 

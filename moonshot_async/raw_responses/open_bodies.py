@@ -1,168 +1,34 @@
-"""Answers as they came, beside what they mean: status, headers and bytes.
-
-The body of a `RawResponse` was read, and is decoded when that is asked for; of an `APIResponse` nothing was read yet.
-"""
+"""Answers of which nothing but the head was read: the body is read as it is asked for."""
 
 import codecs
 import io
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar, overload
 
 from moonshot_async.clocks import BodyClocks
-from moonshot_async.errors import ResponseTooLargeError, request_id_of
-from moonshot_async.headers import shown_url
+from moonshot_async.errors import APIError, ResponseTooLargeError
 from moonshot_async.pipeline import Pipeline, read_piece
+from moonshot_async.raw_responses.heads import ResponseHead
 from moonshot_async.status_errors import with_attempts
 from moonshot_async.streaming import Progress, Stream
 from moonshot_async.types.casting import decoder_of, is_response_type
 from moonshot_async.types.model import Decode
-from moonshot_async.wire import DEFAULT_MAX_BODY_BYTES, Headers, Request, Response
+from moonshot_async.wire import DEFAULT_MAX_BODY_BYTES, Request, Response
 
 T = TypeVar("T")
 U = TypeVar("U")
 
-# What both transports speak.
-_HTTP_VERSION: Final = "HTTP/1.1"
+# Bytes that go to the disk together, and how long they may wait for that, in seconds: each time takes a worker thread
+# and 0.1 ms.
+_WRITTEN_AT_ONCE: Final = 1024 * 1024
+_WRITTEN_AFTER: Final = 0.2
 
 
-class _Head:
-    """What is known of an answer once its head is there.
-
-    Attributes:
-        http_request: what was sent in the end: the last attempt, its key and body included. Its repr hides both.
-        http_response: status, headers, and the body as far as it was read.
-        elapsed: from the call to the end of the body; where nothing was read yet, to the head.
-    """
-
-    def __init__(self, pipeline: Pipeline, request: Request, response: Response, elapsed: float) -> None:
-        self._pipeline = pipeline
-        self.http_request = request
-        self.http_response = response
-        self.elapsed = timedelta(seconds=elapsed)
-
-    @property
-    def status_code(self) -> int:
-        """The status; always below 300, since all else raises."""
-        return self.http_response.status
-
-    @property
-    def headers(self) -> Headers:
-        """The headers, found whatever their case."""
-        return self.http_response.headers
-
-    @property
-    def request_id(self) -> str | None:
-        """The id under which the vendor finds the call again."""
-        return request_id_of(self.http_response.headers)
-
-    @property
-    def retries_taken(self) -> int:
-        """How often the request had been sent before."""
-        return self.http_request.attempt - 1
-
-    @property
-    def url(self) -> str:
-        """The address that was asked, query included."""
-        return self.http_request.url
-
-    @property
-    def method(self) -> str:
-        """The HTTP method, in upper case."""
-        return self.http_request.method
-
-    @property
-    def http_version(self) -> str:
-        """The protocol."""
-        return _HTTP_VERSION
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} [{self.status_code}] {self.method} {shown_url(self.url)}>"
-
-
-class RawResponse(_Head, Generic[T]):
-    """An answer whose body was read, and `parse` for what the call returns else.
-
-    With `stream=True` the body is not read: `parse` gives the `Stream`, which closes it.
-    """
-
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        request: Request,
-        response: Response,
-        elapsed: float,
-        *,
-        decode: Decode[T] | None = None,
-        stream: Any = None,
-    ) -> None:
-        super().__init__(pipeline, request, response, elapsed)
-        self._decode = decode
-        self._stream: Stream[Any] | None = stream
-        self._parsed: dict[Any, Any] = {}
-
-    @overload
-    def parse(self) -> T: ...
-
-    @overload
-    def parse(self, *, to: type[U]) -> U: ...
-
-    @overload
-    def parse(self, *, to: Any) -> Any: ...
-
-    def parse(self, *, to: Any = None) -> Any:
-        """What the call returns else; the same object each time.
-
-        Args:
-            to: decode to this type instead: a msgspec struct or any type that msgspec knows, a pydantic model, `str`
-                or `bytes` for the body as it came.
-
-        Raises:
-            APIResponseValidationError: the answer is not what the documentation, or `to`, says.
-            TypeError: `to` is given for a stream.
-        """
-        if self._stream is not None:
-            if to is not None:
-                raise TypeError("a stream is read as what it is: parse() takes no to= here")
-            return self._stream
-        if is_response_type(to):
-            return self.http_response
-        if to not in self._parsed:
-            decode: Any = self._decode if to is None else decoder_of(to)
-            response = self.http_response
-            self._parsed[to] = self._pipeline.answer(self.http_request, response, response.content, decode)
-        return self._parsed[to]
-
-    @property
-    def content(self) -> bytes:
-        """The body."""
-        self._check_read()
-        return self.http_response.content
-
-    @property
-    def text(self) -> str:
-        """The body as text."""
-        self._check_read()
-        return self.http_response.text
-
-    def json(self) -> Any:
-        """The body decoded as JSON."""
-        return json.loads(self.content)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the body was read to its end or closed."""
-        return self._stream is None or self._stream.closed
-
-    def _check_read(self) -> None:
-        if self._stream is not None:
-            raise RuntimeError("the body of a stream is not read at once: parse() gives the Stream of its events")
-
-
-class APIResponse(_Head, Generic[T]):
+class APIResponse(ResponseHead, Generic[T]):
     """An answer of which nothing but the head was read; its body is read as you ask for it.
 
     Made by `with_streaming_response`, whose `async with` closes it. The clocks of the call are those of its body, too.
@@ -249,7 +115,7 @@ class APIResponse(_Head, Generic[T]):
         """Read the body and decode it as JSON."""
         return json.loads(await self.read())
 
-    async def iter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+    def iter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
         """The body piece by piece as it arrives, or in pieces of `chunk_size` bytes, but for the last.
 
         Raises:
@@ -258,19 +124,7 @@ class APIResponse(_Head, Generic[T]):
         """
         if chunk_size is not None and chunk_size < 1:
             raise ValueError(f"chunk_size must be 1 or more, not {chunk_size}")
-        # Large chunks come in many pieces: bytes would be copied for each of them.
-        held = bytearray()
-        async for piece in self._pieces():
-            if chunk_size is None:
-                yield piece
-                continue
-            held += piece
-            whole = len(held) - len(held) % chunk_size
-            for start in range(0, whole, chunk_size):
-                yield bytes(held[start : start + chunk_size])
-            del held[:whole]
-        if held:
-            yield bytes(held)
+        return self._pieces() if chunk_size is None else self._chunks(chunk_size)
 
     async def iter_text(self, chunk_size: int | None = None) -> AsyncIterator[str]:
         """The body as text, piece by piece; no character is cut. `chunk_size` is in bytes. Raises as `iter_bytes`."""
@@ -313,8 +167,21 @@ class APIResponse(_Head, Generic[T]):
         import anyio
 
         async with await anyio.open_file(file, "wb") as out:
-            async for piece in self.iter_bytes(chunk_size):
-                await out.write(piece)
+            held: list[bytes] = []
+            size, written = 0, time.monotonic()
+            try:
+                async for piece in self.iter_bytes(chunk_size):
+                    held.append(piece)
+                    size += len(piece)
+                    if size >= _WRITTEN_AT_ONCE or time.monotonic() - written > _WRITTEN_AFTER:
+                        await out.writelines(held)
+                        held.clear()
+                        size, written = 0, time.monotonic()
+            except APIError:
+                # All that came is in the file, whatever came of the rest.
+                await out.writelines(held)
+                raise
+            await out.writelines(held)
 
     async def close(self) -> None:
         """Close the body; may be repeated. Never waits for the network."""
@@ -341,6 +208,18 @@ class APIResponse(_Head, Generic[T]):
         finally:
             self.is_closed = True
             response.close()
+
+    async def _chunks(self, chunk_size: int) -> AsyncIterator[bytes]:
+        # Large chunks come in many pieces: bytes would be copied for each of them.
+        held = bytearray()
+        async for piece in self._pieces():
+            held += piece
+            whole = len(held) - len(held) % chunk_size
+            for start in range(0, whole, chunk_size):
+                yield bytes(held[start : start + chunk_size])
+            del held[:whole]
+        if held:
+            yield bytes(held)
 
     def _too_large(self) -> ResponseTooLargeError:
         error = ResponseTooLargeError(DEFAULT_MAX_BODY_BYTES)
