@@ -1,6 +1,7 @@
 """The command line of the benchmarks."""
 
 import argparse
+import dataclasses
 import json
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from benchmarks.runner import Runner
 from benchmarks.scenarios import scenarios
 from benchmarks.scenarios.base import SIZES
 from benchmarks.server.running import Servers
-from benchmarks.tables import about_lines, markdown_of, text_of
+from benchmarks.tables import about_lines, markdown_of, summary_of, text_of
 
 DESCRIPTION = """Measure what calls cost this SDK and other clients, against a server on this machine.
 
@@ -45,6 +46,9 @@ def main() -> int:
     if options.markdown is not None:
         text = markdown_of(results)
         print(text) if options.markdown == "-" else Path(options.markdown).write_text(text)
+    if options.summary is not None:
+        text = summary_of(results)
+        print(text) if options.summary == "-" else Path(options.summary).write_text(text)
     if options.plots is not None:
         for path in draw(results, options.plots):
             _say(f"drawn: {path}")
@@ -60,11 +64,13 @@ def _options() -> argparse.Namespace:
     add("--scenario", action="append", metavar="NAME", help="only this one, or those that begin so; may be repeated")
     add("--peer", action="append", metavar="NAME", help="only this client beside ours; may be repeated")
     add("--rounds", type=int, default=5)
+    add("--seconds", type=float, help="how long a measurement goes on where it may choose (default 2)")
     add("--smoke", action="store_true", help="tiny, one round: only to see that everything works")
     add("--patience", type=float, default=20.0, help="seconds; a client with longer rounds gets two (default 20)")
     add("--python", default=sys.executable, help="the interpreter of the clients")
     add("--json", metavar="FILE", help="write all figures there; - for the standard output")
     add("--markdown", metavar="FILE", help="write the tables there; - for the standard output")
+    add("--summary", metavar="FILE", help="write the few figures of the README there; - for the standard output")
     add("--plots", type=Path, metavar="DIR", help="draw the curves there, as SVG; needs matplotlib")
     add("--read", type=Path, metavar="FILE", help="measure nothing: show what --json wrote")
     return parser.parse_args()
@@ -80,6 +86,8 @@ def _list() -> None:
 
 def _measured(options: argparse.Namespace) -> Results:
     size = SIZES["smoke" if options.smoke else "full"]
+    if options.seconds is not None:
+        size = dataclasses.replace(size, seconds=options.seconds)
     names = _chosen("scenario", options.scenario, list(scenarios(size)))
     clients = _chosen("peer", options.peer and ["ours", *options.peer], list(CLIENTS))
     with tempfile.TemporaryDirectory(prefix="moonshot-bench-") as directory:

@@ -1,6 +1,7 @@
 """The process of a client: measures, and prints a line of JSON for each scenario. `benchmarks.processes` starts it."""
 
 import asyncio
+import dataclasses
 import json
 import resource
 import sys
@@ -11,13 +12,14 @@ from benchmarks.scenarios import scenarios
 from benchmarks.scenarios.base import SIZES, Figures, Run, Scenario
 
 
-def main(client: str, size: str, tasks: str) -> None:
-    """Measure each of the tasks: the name of the scenario, base URL, and process of the server."""
+def main(client: str, size_name: str, seconds: str, tasks: str) -> None:
+    """Measure each of the tasks, for so long: the name of the scenario, base URL, and process of the server."""
+    size = dataclasses.replace(SIZES[size_name], seconds=float(seconds))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    every = scenarios(SIZES[size])
+    every = scenarios(size)
     for name, url, server_pid in json.loads(tasks):
-        run = Run(CLIENTS[client], SIZES[size], url, server_pid)
+        run = Run(CLIENTS[client], size, url, server_pid)
         try:
             result: Figures | str = measured(every[name], run)
         # Whatever happens to a client is a result, too.

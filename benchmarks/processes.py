@@ -56,7 +56,8 @@ class Processes:
             try:
                 servers = {tls: stack.enter_context(self._server(scenarios, tls)) for tls in (False, True)}
                 tasks = [[scenario.name, *_address(scenario, servers)] for scenario in scenarios]
-                program = ["-m", "benchmarks.client_process", client, self.size.name, json.dumps(tasks)]
+                arguments = [client, self.size.name, str(self.size.seconds), json.dumps(tasks)]
+                program = ["-m", "benchmarks.client_process", *arguments]
                 lines = self._output(program, tls=servers[True] is not None)
             except (NoServerError, MeasurementError) as error:
                 return {scenario.name: str(error) for scenario in scenarios}

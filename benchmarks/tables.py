@@ -6,6 +6,18 @@ from benchmarks.clients.registry import CLIENTS, OPENAI, RAW
 from benchmarks.results import Results, Row, Table
 
 _BUSY = 0.9
+# What the README says: scenario, figure, how it is said there, and what the figure is multiplied by.
+_SUMMARY = (
+    ("unary-1", "cpu_us", "a call, CPU µs", 1.0),
+    ("unary-512", "cpu_us", "a call, 512 in flight, CPU µs", 1.0),
+    ("burst-100", "cpu_us", "a chunk, 100 streams in bursts, CPU µs", 1.0),
+    ("paced-100", "cpu_us", "a chunk, 100 paced streams, CPU µs", 1.0),
+    ("first-token-200", "p99_ms", "first text later than sent, 200 streams, p99 ms", 1.0),
+    ("memory-5000", "bytes_each", "memory of an open stream, of 5,000, KiB", 1 / 1024),
+    ("history", "cpu_ms", "a call with 2,000 messages, CPU ms", 1.0),
+    ("import-client", "cpu_ms", "import of the client's class, CPU ms", 1.0),
+    ("cold", "cpu_ms", "a script that makes one call, CPU ms", 1.0),
+)
 
 
 def about_lines(results: Results) -> Iterator[str]:
@@ -44,6 +56,22 @@ def markdown_of(results: Results) -> str:
         lines = ["| " + " | ".join(row) + " |" for row in (head, ruler, *rows)]
         blocks.append("\n".join([f"### {table.title}", "", *lines, *(f"\n{note}" for note in _notes(table))]))
     return "\n\n".join(blocks) + "\n"
+
+
+def summary_of(results: Results) -> str:
+    """A few figures of this SDK, aiohttp with msgspec, and openai, as the README has them."""
+    clients = ("ours", RAW, OPENAI)
+    lines = ["| | " + " | ".join(CLIENTS[client].label for client in clients) + " |", "| --- | ---: | ---: | ---: |"]
+    tables = {table.name: table for table in results.tables}
+    for name, figure, title, scale in _SUMMARY:
+        rows = [tables[name].row(client) if name in tables else None for client in clients]
+        values = [None if row is None else row.median(figure) for row in rows]
+        cells = (_number(None if value is None else value * scale) for value in values)
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    about = results.about
+    python, openai = (about["versions"].get(name, "–") for name in ("python", "openai"))
+    when = f"{about['date']}, {about['processor']}, {about['cores']} cores, Python {python}, openai {openai}"
+    return "\n".join([*lines, "", f"{when}; medians of {about['rounds']} rounds."]) + "\n"
 
 
 def _cells(table: Table) -> list[list[str]]:

@@ -60,7 +60,7 @@ def image_ask(image_bytes: int) -> tuple[Ask, int]:
 async def asking(run: Run, ask: Callable[[], tuple[Ask, int]], filler: int = 0) -> Figures:
     """Make a call again and again; the server says how much it received."""
     question, least_bytes = ask()
-    repeats = run.size.count(10, 2)
+    repeats = run.size.count(30, 2)
     async with run.client() as client:
         # A small call first, so that what is loaded once is not in it.
         if not filler:

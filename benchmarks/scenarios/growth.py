@@ -1,5 +1,6 @@
 """What a call costs while many streams are open, and a chunk where even more are."""
 
+import dataclasses
 from functools import partial
 
 from benchmarks.answers import ASK, LostBytesError, number_of, whole_after
@@ -9,11 +10,15 @@ from benchmarks.scenarios.opening import OpenStreams
 from benchmarks.scenarios.streams import paced_scenario
 from benchmarks.scenarios.unary import CPU_A_CALL
 
+# The others take minutes to open so many.
+CLIENTS = ("ours", "ours-uvloop", "raw-aiohttp", "protocol-limit")
+
 
 def scenarios(size: Size) -> list[Scenario]:
     """Up to 10,000 open streams."""
     chunks = [paced_scenario(size.count(*streams)) for streams in ((10, 2), (10_000, 30))]
-    return [*chunks, *(_calls_beside(size.count(*streams)) for streams in ((1, 1), (1000, 10), (10_000, 30)))]
+    calls = [_calls_beside(size.count(*streams)) for streams in ((1, 1), (1000, 10), (10_000, 30))]
+    return [dataclasses.replace(scenario, clients=CLIENTS) for scenario in (*chunks, *calls)]
 
 
 def _calls_beside(streams: int) -> Scenario:
