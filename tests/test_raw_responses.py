@@ -344,17 +344,38 @@ async def test_a_body_that_comes_slowly_is_in_the_file_as_it_comes(
     assert (tmp_path / "out").stat().st_size == 1_500_000
 
 
+@pytest.mark.parametrize("end", [APIConnectionError(message="cut"), asyncio.CancelledError()])
 async def test_what_came_of_a_body_that_broke_off_is_in_the_file(
-    client: AsyncMoonshot, service: Service, tmp_path: Path
+    end: BaseException, client: AsyncMoonshot, service: Service, tmp_path: Path
 ) -> None:
     def body() -> Iterator[bytes]:
         yield b"abc"
-        raise APIConnectionError(message="cut")
+        raise end
 
     service.body = body
     async with client.chat.completions.with_streaming_response.create(**ASK) as response:
-        with pytest.raises(APIConnectionError):
+        with pytest.raises(type(end)):
             await response.stream_to_file(tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == b"abc"
+
+
+async def test_what_came_of_a_body_is_in_the_file_when_its_reader_is_cancelled(
+    client: AsyncMoonshot, service: Service, tmp_path: Path
+) -> None:
+    held = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"abc"
+        held.set()
+        await asyncio.Event().wait()
+
+    service.body = body
+    async with client.chat.completions.with_streaming_response.create(**ASK) as response:
+        task = asyncio.create_task(response.stream_to_file(tmp_path / "out"))
+        await held.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
     assert (tmp_path / "out").read_bytes() == b"abc"
 
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, TypeVar, overload
 
 from moonshot_async.clocks import BodyClocks
-from moonshot_async.errors import APIError, ResponseTooLargeError
+from moonshot_async.errors import ResponseTooLargeError
 from moonshot_async.pipeline import Pipeline, read_piece
 from moonshot_async.raw_responses.heads import ResponseHead
 from moonshot_async.status_errors import with_attempts
@@ -174,14 +174,15 @@ class APIResponse(ResponseHead, Generic[T]):
                     held.append(piece)
                     size += len(piece)
                     if size >= _WRITTEN_AT_ONCE or time.monotonic() - written > _WRITTEN_AFTER:
-                        await out.writelines(held)
-                        held.clear()
+                        # Let go of first: what fails, or is cancelled, is not written twice.
+                        whole, held = held, []
+                        await out.writelines(whole)
                         size, written = 0, time.monotonic()
-            except APIError:
+            finally:
                 # All that came is in the file, whatever came of the rest.
-                await out.writelines(held)
-                raise
-            await out.writelines(held)
+                if held:
+                    with anyio.CancelScope(shield=True):
+                        await out.writelines(held)
 
     async def close(self) -> None:
         """Close the body; may be repeated. Never waits for the network."""

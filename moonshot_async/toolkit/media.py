@@ -240,6 +240,8 @@ def _data_url(
 
 def _check_type(kind: Kind, media_type: str) -> None:
     lower = media_type.strip().lower()
+    if not media_type.isascii():
+        raise ConfigurationError("a media type has ASCII characters only, as in image/png")
     if lower.startswith("image/svg"):
         raise ConfigurationError("the API takes no SVG: render it to PNG first")
     if not lower.startswith(f"{kind}/"):

@@ -1,33 +1,21 @@
-"""The base of every response struct, and the decoder that forgives what servers do.
-
-Structs are decoded strictly first, straight from bytes. Whatever that refuses (a field nobody knows yet, a null where
-a default would do, a lone surrogate) goes through a slower, forgiving path that keeps unknown fields as attributes, so
-that nothing the server said is lost and the common case pays nothing for it.
-"""
+"""The base of every response struct: unknown fields are attributes, and dumps are those of openai's objects."""
 
 import copy
-from collections.abc import Callable, Collection, Mapping
-from functools import cache, cached_property
-from operator import attrgetter
+from collections.abc import Collection, Mapping
 from os import urandom
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import msgspec
 
-from moonshot_async.bounds import Bounds
-from moonshot_async.errors import APIResponseValidationError
-from moonshot_async.types.json_text import check_depth as check_depth
+from moonshot_async.types.decoding import NOT_STRICT as NOT_STRICT
+from moonshot_async.types.decoding import Decode as Decode
+from moonshot_async.types.decoding import ModelDecoder as ModelDecoder
+from moonshot_async.types.dumping import check_names, default_of, fields_of, said_by
 from moonshot_async.types.json_text import decode_within as decode_within
 from moonshot_async.types.json_text import error_event as error_event
 from moonshot_async.types.json_text import excerpt as excerpt
 from moonshot_async.types.json_text import parse as parse
 from moonshot_async.types.json_text import shallow as shallow
-
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-U = TypeVar("U")
-V = TypeVar("V")
-
 
 # A name in JSON that no server can know: whatever comes under `_extra` is an unknown field like any other.
 _UNGUESSED: Final = f"<{urandom(8).hex()}>"
@@ -182,7 +170,7 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         """
         if exclude_none and include is None and exclude is None and not exclude_unset and not exclude_defaults:
             return self._said()
-        _check_names(include, exclude)
+        check_names(include, exclude)
         unsent = self._unsent() if exclude_unset else ()
         out: dict[str, Any] = {}
         for field in self._shown():
@@ -191,7 +179,7 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
                 continue
             if value is None and (exclude_none or (exclude_unset and field.default is None)):
                 continue
-            if not (exclude_defaults and value == _default(field)):
+            if not (exclude_defaults and value == default_of(field)):
                 out[field.encode_name] = _dump(value, exclude_unset, exclude_defaults, exclude_none)
         out |= {name: value for name, value in self._undocumented().items() if not (exclude_none and value is None)}
         if include is None and exclude is None:
@@ -226,12 +214,12 @@ class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     def _shown(self) -> list[msgspec.structs.FieldInfo]:
         """The fields to show: last those that openai's objects do not have, and only once they are set."""
-        theirs, ours = _fields(type(self))
+        theirs, ours = fields_of(type(self))
         return [*theirs, *(field for field in ours if getattr(self, field.name, None) is not None)]
 
     def _said(self) -> dict[str, Any]:
         """The dump without any None, in a tenth of the time: messages that are put back go this way."""
-        names, get, ours = _said_by(type(self))
+        names, get, ours = said_by(type(self))
         extra, _, *values = get(self)
         out: dict[str, Any] = {}
         # `compat` takes some of ours away where they were not sent.
@@ -271,22 +259,6 @@ class Answer(Model, kw_only=True):
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
 
-@cache
-def _fields(cls: type[Any]) -> tuple[list[msgspec.structs.FieldInfo], list[msgspec.structs.FieldInfo]]:
-    """The fields to show of a struct: those that openai's has, and those that it does not have."""
-    fields = [field for field in msgspec.structs.fields(cls) if not field.name.startswith("_")]
-    return [one for one in fields if one.name not in cls._added], [one for one in fields if one.name in cls._added]
-
-
-@cache
-def _said_by(cls: type[Any]) -> tuple[list[str], Callable[[Any], tuple[Any, ...]], list[str]]:
-    """The names of its fields in JSON; what gets the unknown fields and openai's; the names of those beyond them."""
-    theirs, ours = _fields(cls)  # type: ignore[arg-type]  # a class can be hashed
-    names = [field.encode_name for field in (*theirs, *ours)]
-    # Of a single name it would get no tuple.
-    return names, attrgetter("_extra", "_extra", *(field.name for field in theirs)), [field.name for field in ours]
-
-
 def _dump(value: Any, exclude_unset: bool, exclude_defaults: bool, exclude_none: bool) -> Any:
     if isinstance(value, Model):
         return value.model_dump(
@@ -297,127 +269,9 @@ def _dump(value: Any, exclude_unset: bool, exclude_defaults: bool, exclude_none:
     return value
 
 
-def _default(field: msgspec.structs.FieldInfo) -> Any:
-    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
-
-
-def _check_names(*choices: object) -> None:
-    for names in choices:
-        if isinstance(names, (str, Mapping)):
-            raise TypeError(
-                "include and exclude are collections of names, such as {'id', 'usage'}; none for deeper levels"
-            )
-
-
 def _constructed(struct: type[Any] | None, value: Any) -> Any:
     if struct is not None and isinstance(value, list):
         return [_constructed(struct, item) for item in value]
     if isinstance(value, dict) and isinstance(struct, type) and issubclass(struct, Model):
         return struct.construct(**value)
     return value
-
-
-class Decode(Protocol[T_co]):
-    """What turns the bytes of an answer into an object."""
-
-    @property
-    def cls(self) -> Any:
-        """What the bytes hold, in words of the type system; `Any` for whatever JSON there is."""
-        ...
-
-    def __call__(self, data: bytes, /) -> T_co:
-        """Decode.
-
-        Raises:
-            APIError: the bytes are an error object, or not what they should be.
-        """
-        ...
-
-
-# What strict decoding raises of bytes that may be good all the same.
-NOT_STRICT: Final = (msgspec.DecodeError, ValueError, RecursionError)
-
-
-class ModelDecoder(Generic[T]):
-    """Decode JSON bytes into `cls`: strictly first, forgivingly where that fails.
-
-    Attributes:
-        strict: the first of the two alone; raises one of `NOT_STRICT`.
-
-    Raises:
-        APIError: the bytes are an error object (`{"error": …}`) instead of an answer.
-        APIResponseValidationError: they are not JSON, or not of the documented shape.
-    """
-
-    def __init__(self, cls: type[T]) -> None:
-        self.cls = cls
-
-    @cached_property
-    def strict(self) -> Callable[[bytes], T]:
-        # Made when it is first needed, which takes up to 0.5 ms: there is one for each kind of answer.
-        return msgspec.json.Decoder(self.cls).decode
-
-    def __call__(self, data: bytes) -> T:
-        try:
-            return self.strict(data)
-        except NOT_STRICT:
-            pass
-        return self._forgiving(data)
-
-    def within(self, data: bytes, bounds: Bounds) -> T:
-        """Decode what has brackets enough to be nested too deep.
-
-        What strict decoding takes goes no deeper than its type says, but for fields that hold anything: so the bytes
-        are mostly not searched, which takes twice as long as to decode them.
-
-        Raises:
-            ResponseTooLargeError: it is.
-        """
-        from moonshot_async.types.nesting import MOST_LEVELS_OF_TYPES, is_bounded
-
-        try:
-            answer = self.strict(data)
-        except NOT_STRICT:
-            pass
-        else:
-            if bounds.max_depth >= MOST_LEVELS_OF_TYPES and is_bounded(answer):
-                return answer
-        check_depth(data, self, bounds)
-        return self(data)
-
-    def then(self, function: Callable[[T], U]) -> "Decode[U]":
-        """A decoder that hands out what `function` makes of the decoded object: its payload, for example."""
-        return _Then(self, function)
-
-    def _forgiving(self, data: bytes) -> T:
-        tree = parse(data)
-        if isinstance(tree, dict) and tree.get("error"):
-            raise error_event(tree["error"])
-        # Imported late: most servers say nothing that needs it.
-        from moonshot_async.types.forgiving import build
-
-        try:
-            return build(self.cls, tree)
-        except (msgspec.ValidationError, ValueError, RecursionError) as error:
-            reason = str(error)
-        raise APIResponseValidationError(
-            body=excerpt(data), message=f"The answer is not what the API documents: {reason}."
-        )
-
-
-class _Then(Generic[T, U]):
-    """A decoder and what is done to all that it decodes."""
-
-    def __init__(self, decode: "ModelDecoder[T] | _Then[Any, T]", function: Callable[[T], U]) -> None:
-        self.cls: Any = decode.cls
-        self._decode = decode
-        self._function = function
-
-    def __call__(self, data: bytes, /) -> U:
-        return self._function(self._decode(data))
-
-    def within(self, data: bytes, bounds: Bounds) -> U:
-        return self._function(self._decode.within(data, bounds))
-
-    def then(self, function: Callable[[U], V]) -> "Decode[V]":
-        return _Then(self, function)

@@ -215,6 +215,12 @@ async def test_an_svg_is_refused(source: Any, tmp_path: Path) -> None:
         await media.image(PNG, media_type="image/svg+xml")
 
 
+async def test_a_media_type_that_is_no_ascii_is_refused() -> None:
+    for media_type in ("image/pñg", "image/p\ud800g"):
+        with pytest.raises(ConfigurationError, match="ASCII characters only"):
+            await media.image(PNG, media_type=media_type)
+
+
 @pytest.mark.parametrize(("data", "said"), [(b"BM6", "of an unknown type"), (b"\0\0\0\x18ftypheic", "image/heic")])
 async def test_an_image_of_another_kind_is_refused(data: bytes, said: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"no such image \({said}\), but gif, jpeg, png, webp: convert it"):

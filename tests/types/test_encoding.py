@@ -1,6 +1,7 @@
 """From the keywords of a call to its bytes, and what is refused before any of them is sent."""
 
 import json
+from collections import OrderedDict, UserDict, defaultdict
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -157,6 +158,20 @@ def test_what_json_cannot_say_is_refused_among_the_calls_of_a_message_too(bad: A
 @pytest.mark.parametrize("inside", [MappingProxyType(HI[0]), MappingProxyType({"role": "user"})])
 def test_a_message_may_be_any_mapping(inside: Any) -> None:
     assert sent(messages=[inside])["messages"] == [dict(inside)]
+
+
+def test_a_message_is_not_changed_by_being_asked_for_what_it_has_not() -> None:
+    message = defaultdict(str, role="assistant", reasoning_content="Hm")
+
+    assert sent(messages=[message])["messages"] == [{"role": "assistant", "reasoning_content": "Hm"}]
+    assert "content" not in message
+
+
+@pytest.mark.parametrize("kind", [UserDict, OrderedDict, MappingProxyType])
+@pytest.mark.parametrize("bad", [b"x", float("nan")])
+def test_what_json_cannot_say_is_refused_in_messages_of_all_kinds_of_mappings(kind: Any, bad: Any) -> None:
+    with pytest.raises((TypeError, ConfigurationError)):
+        message_params([kind({**HI[0], "name": bad})])
 
 
 @pytest.mark.parametrize("messages", ["Hi", b"Hi", HI[0], None, 5])
