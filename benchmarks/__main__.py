@@ -32,7 +32,8 @@ def main() -> int:
         _list()
         return 0
     if options.read:
-        results = Results.from_data(json.loads(options.read.read_text()))
+        order = list(scenarios(SIZES["full"]))
+        results = Results.joined([Results.from_data(json.loads(path.read_text())) for path in options.read], order)
         for table in results.tables:
             _say(text_of(table))
     else:
@@ -72,7 +73,7 @@ def _options() -> argparse.Namespace:
     add("--markdown", metavar="FILE", help="write the tables there; - for the standard output")
     add("--summary", metavar="FILE", help="write the few figures of the README there; - for the standard output")
     add("--plots", type=Path, metavar="DIR", help="draw the curves there, as SVG; needs matplotlib")
-    add("--read", type=Path, metavar="FILE", help="measure nothing: show what --json wrote")
+    add("--read", type=Path, action="append", metavar="FILE", help="measure nothing: show what --json wrote there")
     return parser.parse_args()
 
 

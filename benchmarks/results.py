@@ -1,6 +1,7 @@
 """What came out of a run: medians, spread and ratios, as data that goes to JSON and back."""
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -85,6 +86,25 @@ class Results:
     about: dict[str, Any]
     missing: dict[str, list[str]]
     tables: list[Table] = field(default_factory=list)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Results"], order: Sequence[str]) -> "Results":
+        """Runs of different scenarios as one, the tables in this order; what is not in it comes last.
+
+        Raises:
+            ValueError: they are of different days, machines or versions, or measured the same scenario.
+        """
+        first, *others = parts
+        if any(part.about != first.about for part in others):
+            raise ValueError("these runs are of different days, machines, versions or sizes: they cannot be joined")
+        tables = [table for part in parts for table in part.tables]
+        if len({table.name for table in tables}) != len(tables):
+            raise ValueError("these runs measured the same scenario: they cannot be joined")
+        places = {name: place for place, name in enumerate(order)}
+        if others:
+            tables.sort(key=lambda table: places.get(table.name, len(places)))
+        missing = {name: lacks for part in parts for name, lacks in part.missing.items()}
+        return cls(first.about, missing, tables)
 
     def to_data(self) -> dict[str, Any]:
         """Plain data; with medians, spreads and ratios, which are made of the rounds."""

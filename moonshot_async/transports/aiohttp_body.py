@@ -14,7 +14,6 @@ from moonshot_async.errors import APIError, ConfigurationError, ResponseTooLarge
 from moonshot_async.transports import cut_error, interrupted_error
 from moonshot_async.transports.aiohttp_errors import describe
 from moonshot_async.transports.aiohttp_protocol import readable
-from moonshot_async.transports.aiohttp_reader import reader_of
 from moonshot_async.transports.heads import HeadWait
 from moonshot_async.transports.other_loops import call_in
 from moonshot_async.wire import Request, Upload, counted
@@ -131,7 +130,7 @@ class ArrivingBody:
 
     def __init__(self, raw: "aiohttp.ClientResponse | Answer", state: "LoopState") -> None:
         self._raw = raw
-        self._content = reader_of(raw)
+        self._content = state.reader_of(raw)
         # Held, so that a stream outlives a client that nobody holds any more.
         self._state = state
         self._watch = state.watch

@@ -5,6 +5,7 @@ For each call a session makes a URL, headers, a request, a payload, a task that 
 """
 
 import asyncio
+import inspect
 from types import FunctionType
 from typing import Any, Final
 
@@ -12,9 +13,10 @@ import aiohttp
 from aiohttp.hdrs import CONTENT_LENGTH
 from yarl import URL
 
-from moonshot_async.errors import ConfigurationError
-from moonshot_async.headers import HeaderItems
+from moonshot_async.bounds import DEFAULT_BOUNDS
+from moonshot_async.headers import HeaderItems, Headers
 from moonshot_async.transports.aiohttp_connector import Connector
+from moonshot_async.transports.aiohttp_protocol import Protocol
 from moonshot_async.wire import Request
 
 # aiohttp's own clocks are off: they cost up to 37 µs a call, and round what is longer than 5 s.
@@ -34,7 +36,7 @@ def _untouched(send: Any) -> Any:
 
 
 # What mocks of aiohttp put something else for: then they get every call.
-_REQUEST: Final = _untouched(aiohttp.ClientSession._request)
+_REQUEST: Final = _untouched(getattr(aiohttp.ClientSession, "_request", None))
 
 
 class Answer:
@@ -81,7 +83,7 @@ class _Head:
 
     __slots__ = ("key", "request", "text")
 
-    def __init__(self, request: aiohttp.ClientRequest, *, sized: bool) -> None:
+    def __init__(self, request: Any, *, sized: bool) -> None:
         # For aiohttp, to connect.
         self.request = request
         self.key = request.connection_key
@@ -105,13 +107,13 @@ class Direct:
         self._loop = loop
         self._connector = connector
         self._read_buffer_bytes = read_buffer_bytes
-        # There are some where a tool that traces calls has put them in.
-        self._traced = bool(session.trace_configs)
+        # There are traces where a tool that follows calls has put them in.
+        self._off = bool(session.trace_configs) or _REQUEST is None or not _fits(loop)
         self._heads: dict[tuple[str, str, HeaderItems, bool], _Head | None] = {}
 
     async def send(self, request: Request) -> Answer | None:
         """Send a request whose body is small; None, and nothing was sent, if that is for the session to do."""
-        if self._traced or aiohttp.ClientSession._request is not _REQUEST:
+        if self._off or aiohttp.ClientSession._request is not _REQUEST:
             return None
         head = self._head(request)
         if head is None:
@@ -127,7 +129,8 @@ class Direct:
             protocol.transport.write(_message(head, request.body))
             while True:
                 message, content = await protocol.read()
-                if message.code >= 200:
+                # Below 100 is nothing that more would follow.
+                if not 100 <= message.code < 200:
                     return Answer(message, content, connection, self._loop)
         except BaseException:
             connection.close()
@@ -157,16 +160,50 @@ def _made_head(request: Request, loop: asyncio.AbstractEventLoop) -> _Head | Non
     try:
         url = URL(request.url)
         names = {name.lower() for name in headers.checked()}
+        # Of names that differ in case only, a session sends some.
+        alike = len(names) == len({name for name, _ in headers.multi_items()})
         # To a body without a type aiohttp gives one.
         typed = "content-type" in names or not (sized or request.method in aiohttp.ClientRequest.POST_METHODS)
-        simple = url.scheme in ("http", "https") and not url.raw_user and not url.raw_password
-        if request.method not in _METHODS or not simple or not typed or names & _UNUSUAL:
+        simple = url.scheme in ("http", "https") and url.raw_user is None and url.raw_password is None
+        if request.method not in _METHODS or not (simple and typed and alike) or names & _UNUSUAL:
             return None
         items = headers.multi_items()
         if "accept-encoding" not in names:
             items = (("Accept-Encoding", "identity"), *items)
         made = aiohttp.ClientRequest(request.method, url, headers=items, data=b"-" if sized else None, loop=loop)
         return _Head(made, sized=sized)
-    except (ValueError, ConfigurationError):
-        # The session says what is wrong.
+    except Exception:  # noqa: BLE001  # nothing was sent yet: the session says what is wrong, or finds nothing
         return None
+
+
+def _fits(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this aiohttp can be gone past: its inner parts do what is asked of them here, without a connection."""
+    try:
+        for name, arguments in ("connect", (None, None, [], NO_CLOCKS)), ("_get", (None, None, [])):
+            inspect.signature(getattr(aiohttp.TCPConnector, name)).bind(*arguments)
+        message, content = _rehearsed(loop)
+        ask = Request("POST", "http://a/", Headers([("Content-Type", "b")]))
+        heads = [_made_head(ask.replace(body=body), loop) for body in (b"", b"1")]
+        empty, sized = (head.text if head else b"" for head in heads)
+        return (
+            (message.code, message.headers.get("c"), content.is_eof()) == (200, "d", True)
+            and empty.endswith(b"\r\n\r\n")
+            and sized.endswith(b"\r\nContent-Length: ")
+            and empty.count(b"Content-Length: 0\r\n") == sized.count(b"Content-Length") == 1
+        )
+    except Exception:  # noqa: BLE001  # whatever it is: then every call goes through the session
+        return False
+
+
+def _rehearsed(loop: asyncio.AbstractEventLoop) -> Any:
+    """What a connection makes of an answer."""
+    protocol: Any = Protocol(loop, DEFAULT_BOUNDS)
+    protocol.expect_answer(1024)
+    protocol.data_received(b"HTTP/1.1 200 OK\r\nC: d\r\nContent-Length: 1\r\n\r\n1")
+    try:
+        protocol.read().send(None)
+    except StopIteration as done:
+        return done.value
+    finally:
+        # It and its parser hold each other.
+        protocol.connection_lost(None)

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import socket
 import weakref
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +13,7 @@ import aiohttp
 from moonshot_async.bounds import Bounds
 from moonshot_async.transports.aiohttp_connector import Connector
 from moonshot_async.transports.aiohttp_direct import NO_CLOCKS, Direct
+from moonshot_async.transports.aiohttp_reader import Reader, fits, public_reader_of, reader_of
 from moonshot_async.transports.forks import after_fork, lead_nowhere
 from moonshot_async.transports.heads import HeadWait
 from moonshot_async.transports.other_loops import call_in
@@ -24,6 +25,7 @@ class LoopState:
 
     Attributes:
         loop: the event loop; None in a child that was forked since, where all of this is the parent's.
+        reader_of: what reads the body of an answer.
     """
 
     def __init__(
@@ -45,6 +47,8 @@ class LoopState:
             headers={"Accept-Encoding": "identity"},
         )
         self.direct = Direct(loop, self.session, self._connector, read_buffer_bytes)
+        # The public one has the same methods.
+        self.reader_of: Callable[[Any], Reader] = reader_of if fits(loop) else public_reader_of
         # aiohttp: it would send a GET again on its own; how often something is sent is for the retry middleware to say.
         self.session._retry_connection = False
         # `asyncio.run` finishes open generators before it closes its loop.

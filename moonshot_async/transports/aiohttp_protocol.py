@@ -76,7 +76,7 @@ class Protocol(ResponseHandler):
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         # aiohttp: said after every read and every answer, mostly for nothing, and costs a turn of the parser: 2 µs.
-        if self._reading_paused:
+        if getattr(self, "_reading_paused", True):
             super().resume_reading(resume_parser)
 
     def data_received(self, data: bytes) -> None:

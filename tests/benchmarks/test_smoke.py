@@ -100,6 +100,16 @@ def test_ratios_are_medians_of_the_rounds_and_nothing_is_hidden() -> None:
     assert "MISSING: raw-httpx. To have it measured: pip install 'httpx'" in markdown_of(results())
 
 
+def test_parts_of_a_run_are_joined_in_the_order_of_the_scenarios() -> None:
+    whole = results()
+    parts = [Results(whole.about, {}, [table]) for table in reversed(whole.tables)]
+    assert Results.joined(parts, ["unary-1", "unary-64"]).tables == whole.tables
+    with pytest.raises(ValueError, match="measured the same scenario"):
+        Results.joined([whole, parts[0]], [])
+    with pytest.raises(ValueError, match="different days, machines"):
+        Results.joined([whole, Results(whole.about | {"date": "2026-01-02"}, {})], [])
+
+
 def test_plots_are_drawn_of_what_has_more_than_one_point(tmp_path: Path) -> None:
     assert [plot.name for plot in PLOTS if curves_of(results(), plot)] == ["throughput"]
     assert curves_of(results(), PLOTS[-1])["ours"] == [(1, 5.0), (64, 5.0)]

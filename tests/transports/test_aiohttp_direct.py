@@ -1,5 +1,6 @@
 """What is sent past aiohttp's session is what the session would send, and nobody can tell the difference."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -7,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.client_proto import ResponseHandler
 
 from moonshot_async.errors import APIConnectionError
 from moonshot_async.transports import AiohttpTransport
@@ -64,6 +66,8 @@ OTHERS: list[tuple[str, str, list[tuple[str, str]], bytes]] = [
     ("OPTIONS", "/any", [JSON], b""),
     ("POST", "/chat", [JSON, ("Host", "elsewhere.test")], b"1"),
     ("POST", "/large", [JSON], b"x" * 70_000),
+    ("POST", "/chat", [JSON, KEY, ("authorization", "Bearer sk-canary-02")], b"1"),
+    ("POST", "/chat", [("content-type", "text/plain"), JSON, ("X-Own", "1"), ("x-own", "2")], b"1"),
 ]
 
 
@@ -185,12 +189,15 @@ async def test_a_connection_that_was_lost_in_the_moment_it_was_made_is_told_of(
     assert caught.value.retryable
 
 
-async def test_a_user_in_the_address_is_sent_as_ever(scripted: Start, transport: AiohttpTransport) -> None:
+@pytest.mark.parametrize(("user", "sent"), [("user:pass@", b"dXNlcjpwYXNz"), (":@", b"Og==")])
+async def test_a_user_in_the_address_is_sent_as_ever(
+    scripted: Start, transport: AiohttpTransport, user: str, sent: bytes
+) -> None:
     server = await scripted(echoing)
-    url = server.url.replace("://", "://user:pass@")
+    url = server.url.replace("://", f"://{user}")
     for _ in range(2):
         await (await transport.send(Request("POST", url, [JSON], b"1"))).read()
-    assert all(b"Authorization: Basic dXNlcjpwYXNz" in head for head, _ in server.peers[0].received)
+    assert all(b"Authorization: Basic " + sent in head for head, _ in server.peers[0].received)
 
 
 async def test_addresses_and_headers_without_end_are_told_apart(scripted: Start, transport: AiohttpTransport) -> None:
@@ -217,3 +224,73 @@ async def test_interim_answers_are_passed_over_on_a_connection_that_was_kept(
         assert response.status == 200
         assert await response.read() == b"[]"
     assert len(server.peers) == 1
+
+
+@pytest.mark.parametrize("status", [0, 99])
+async def test_a_status_that_does_not_exist_is_not_taken_for_an_interim_one(
+    scripted: Start, transport: AiohttpTransport, status: int
+) -> None:
+    async def odd(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(answer(b"{}", status=b"%03d Odd" % status))
+
+    server = await scripted(odd)
+    for _ in range(2):
+        async with asyncio.timeout(5):
+            response = await transport.send(Request("POST", server.url, [JSON], b"1"))
+            assert (response.status, await response.read()) == (status, b"{}")
+
+
+class Other(aiohttp.ClientRequest):
+    """Of an aiohttp to come, which takes other arguments."""
+
+    def __init__(self, method: str, url: Any, *, session: Any, **more: Any) -> None:
+        raise AssertionError("never called so")
+
+
+class Later(aiohttp.ClientRequest):
+    """Of an aiohttp to come, which says how long a body is when it is written."""
+
+    def update_body_from_data(self, *args: Any) -> None:
+        self._body = None
+
+
+async def by_keywords(connector: Any, req: Any, *, traces: Any, timeout: Any) -> Any:
+    return await CONNECT(connector, req, traces, timeout)
+
+
+async def read_otherwise(protocol: Any) -> Any:
+    while True:
+        message, content = await READ(protocol)
+        return [message, content, None] if message.headers.get("C") == "d" else (message, content)
+
+
+CONNECT = aiohttp.TCPConnector.connect
+READ = ResponseHandler.read
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "changed"),
+    [
+        (aiohttp, "ClientRequest", Other),
+        (aiohttp, "ClientRequest", Later),
+        (aiohttp.TCPConnector, "connect", by_keywords),
+        (ResponseHandler, "read", read_otherwise),
+    ],
+)
+async def test_an_aiohttp_that_is_made_otherwise_is_asked_to_send_everything(
+    scripted: Start,
+    transport: AiohttpTransport,
+    by_session: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    changed: Any,
+) -> None:
+    monkeypatch.setattr(owner, name, changed)
+    server = await scripted(echoing)
+    for body in (b"1", b"", b"2"):
+        assert await (await transport.send(Request("POST", server.url, [JSON], body))).read() == body
+    assert len(by_session) == 3
+    assert [body for _, body in server.requests] == [b"1", b"", b"2"]
