@@ -32,6 +32,7 @@ class Protocol(ResponseHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop, bounds: Bounds) -> None:
         super().__init__(loop=loop)
         self.idle = False
+        self._paused_once = False
         self._bounds = bounds
         self._answered = False
         # Bytes since the beginning of the head, or since it was looked whether they went into the body.
@@ -64,7 +65,7 @@ class Protocol(ResponseHandler):
 
     def _start_anew(self) -> None:
         """A request will be sent."""
-        self.idle = self._answered = False
+        self.idle = self._answered = self._paused_once = False
         self._quiet = self._body_bytes = self._around = 0
 
     def unread(self) -> bool:
@@ -74,9 +75,14 @@ class Protocol(ResponseHandler):
         # Made once for each connection: 1 µs of each call.
         return self._poll is not None and bool(self._poll.poll(0))
 
+    def pause_reading(self) -> None:
+        self._paused_once = True
+        super().pause_reading()
+
     def resume_reading(self, resume_parser: bool = True) -> None:
         # aiohttp: said after every read and every answer, mostly for nothing, and costs a turn of the parser: 2 µs.
-        if getattr(self, "_reading_paused", True):
+        # Once reading was paused it is not: the parser may stop later than it was told, with a rest in its hands.
+        if self._paused_once:
             super().resume_reading(resume_parser)
 
     def data_received(self, data: bytes) -> None:

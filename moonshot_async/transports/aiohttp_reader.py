@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -10,9 +10,6 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 if TYPE_CHECKING:
     from moonshot_async.transports.aiohttp_direct import Answer
-
-# aiohttp: the inner names of a connection that are read below.
-_OF_CONNECTIONS: Final = ("connected", "_reading_paused")
 
 
 class Reader(StreamReader):
@@ -50,9 +47,8 @@ class Reader(StreamReader):
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         self._size = 0
-        if self._protocol._reading_paused:
-            # What was held up is parsed now, and is there for the next read.
-            self._protocol.resume_reading()
+        # What was held up is parsed now, and is there for the next read.
+        self._protocol.resume_reading()
         return data
 
 
@@ -127,7 +123,7 @@ def fits(loop: asyncio.AbstractEventLoop) -> bool:
         content.feed_data(b"a")
         reader: Any = reader_of(cast("Any", _Read(content)))
         reader.feed_data(b"bcd")
-        seen = [held._reading_paused, len(reader._buffer), reader.take(), held._reading_paused, content.read_nowait()]
+        seen = [held.paused, len(reader._buffer), reader.take(), held.paused, content.read_nowait()]
         waiter = reader.waiter()
         reader.feed_data(b"e")
         seen += [waiter.done(), reader._waiter, reader._exception, reader.take(), reader._eof]
@@ -135,7 +131,7 @@ def fits(loop: asyncio.AbstractEventLoop) -> bool:
         reader.set_exception(error)
         seen += [reader._eof, reader._exception]
         expected = [True, 2, b"abcd", False, b"", True, None, None, b"e", False, True, error]
-        return seen == expected and all(hasattr(ResponseHandler, name) for name in _OF_CONNECTIONS)
+        return seen == expected and hasattr(ResponseHandler, "connected")
     except Exception:  # noqa: BLE001  # whatever it is: then they are read as everybody reads them
         return False
 
@@ -151,10 +147,10 @@ class _Held:
     """A connection, as far as a reader needs one."""
 
     connected = True
-    _reading_paused = False
+    paused = False
 
     def pause_reading(self) -> None:
-        self._reading_paused = True
+        self.paused = True
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        self._reading_paused = False
+        self.paused = False

@@ -51,6 +51,33 @@ async def test_bodies_of_all_kinds_come_whole(scripted: Start, transport: Aiohtt
     assert len(server.peers) == 1
 
 
+async def test_the_rest_comes_too_where_the_reader_was_full_when_the_head_was_read(scripted: Start) -> None:
+    taken = asyncio.Event()
+
+    async def halting(peer: Peer) -> None:
+        for many in range(10, 25):
+            await peer.request()
+            await peer.send(SSE_HEAD + chunk(b"x") * many)
+            await taken.wait()
+            taken.clear()
+            await peer.send(chunk(b"y") * 3 + LAST_CHUNK)
+
+    server = await scripted(halting)
+    # aiohttp: a reader of so many bytes is full with 16 pieces, too.
+    transport = AiohttpTransport(read_buffer_bytes=256)
+    for many in range(10, 25):
+        body = (await transport.send(asking(server.url))).body
+        text = b""
+        while len(text) < many:
+            text += await body.read()
+        taken.set()
+        async with asyncio.timeout(5):
+            while piece := await body.read():
+                text += piece
+        assert text == b"x" * many + b"yyy"
+    await transport.aclose()
+
+
 async def test_pieces_come_when_they_are_sent(no_leaks: None, scripted: Start, transport: AiohttpTransport) -> None:
     taken = asyncio.Event()
 
