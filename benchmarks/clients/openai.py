@@ -10,8 +10,7 @@ import httpx2
 import openai
 import pydantic
 
-from benchmarks.answers import Ask
-from benchmarks.clients.registry import Take
+from benchmarks.clients.sdk import Sdk
 
 # As many as are needed (None is 100 with aiohttp), and as many kept as it keeps by itself.
 LIMITS = httpx2.Limits(
@@ -20,31 +19,8 @@ LIMITS = httpx2.Limits(
 )
 
 
-class OpenAI:
-    """See `benchmarks.clients.registry.Client`."""
-
-    def __init__(self, client: openai.AsyncOpenAI) -> None:
-        self._client = client
-
-    async def unary(self, ask: Ask) -> tuple[str, int]:
-        completion = await self._client.chat.completions.create(**ask)
-        return completion.choices[0].message.content or "", completion.usage.prompt_tokens if completion.usage else 0
-
-    async def stream(self, ask: Ask, take: Take) -> None:
-        async for chunk in await self._client.chat.completions.create(**ask, stream=True):
-            if text := chunk.choices[0].delta.content:
-                take(text)
-
-    async def snapshots(self, ask: Ask, take: Take) -> None:
-        async with self._client.chat.completions.stream(**ask) as stream:
-            async for event in stream:
-                if event.type == "content.delta" and event.delta:
-                    take(event.delta)
-
-    async def parse(self, ask: Ask) -> tuple[str, int]:
-        completion = await self._client.chat.completions.parse(**ask, response_format=plan_type())
-        parsed: Any = completion.choices[0].message.parsed
-        return parsed.title, parsed.answer
+class OpenAI(Sdk):
+    """See `Sdk`."""
 
     async def upload(self, path: Path) -> int:
         purpose: Any = "file-extract"  # which OpenAI's service does not have
@@ -62,4 +38,4 @@ async def connect(url: str) -> AsyncIterator[OpenAI]:
     """A client with as many connections as are needed; everything else as it comes."""
     http_client = openai.DefaultAsyncHttpxClient(limits=LIMITS)
     async with openai.AsyncOpenAI(api_key="sk-benchmark", base_url=url, http_client=http_client) as client:
-        yield OpenAI(client)
+        yield OpenAI(client, plan_type())
