@@ -575,10 +575,10 @@ async def test_the_time_that_a_consumer_takes_is_not_held_against_the_server(scr
         await asyncio.sleep(0.05)
         await peer.send(WHOLE)
 
-    client = client_of(await scripted(talk), timeout=Timeout(read=0.2, idle=0.2))
+    client = client_of(await scripted(talk), timeout=Timeout(read=1, idle=1))
     stream = await client.chat.completions.create(**ASK, stream=True)
     await anext(stream)
-    await asyncio.sleep(0.25)
+    await asyncio.sleep(1.1)
     asked.set()
     assert len([chunk async for chunk in stream]) == 2
 
