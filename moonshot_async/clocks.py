@@ -53,7 +53,7 @@ class Timeout(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0):
+            if value is not None and not _is_duration(value):
                 raise ConfigurationError(f"timeout: {name} must be a positive number of seconds or None, not {value!r}")
 
     @classmethod
@@ -72,6 +72,13 @@ class Timeout(msgspec.Struct, frozen=True):
         if all(hasattr(value, name) for name in ("connect", "read", "write", "pool")):
             return cls(connect=value.connect, read=value.read, write=value.write, pool=value.pool)
         raise ConfigurationError(f"timeout: expected seconds, None or Timeout(...), not {type(value).__name__}")
+
+
+def _is_duration(seconds: object) -> bool:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        return False
+    # A whole number may be larger than any float, and a moment is one.
+    return seconds > 0 and (isinstance(seconds, float) or seconds <= sys.float_info.max)
 
 
 NO_TIMEOUT: Final = Timeout(None, None, None, None, None, None, None)
@@ -112,7 +119,7 @@ def deadline(seconds: float) -> AbstractContextManager[None]:
     Raises:
         ConfigurationError: `seconds` is no positive number; or, on entering, it is entered in a generator.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+    if not _is_duration(seconds):
         raise ConfigurationError(f"deadline: expected a positive number of seconds, not {seconds!r}")
     return _Deadline(seconds)
 

@@ -116,6 +116,7 @@ class RateLimits:
             raise ConfigurationError(f"limits: minute must be a positive number of seconds, not {minute!r}")
         if store is not None and not all(hasattr(store, name) for name in ("reserve", "settle", "release", "counted")):
             raise ConfigurationError(f"limits: store must be a LimitStore, not {type(store).__name__}")
+        _check_parts(adaptive, refund, clock, call_later, catalog)
         # What waits for a store of the caller's has to be stopped from outside.
         self.keeps_deadline = store is None
         self._poll = math.inf if store is None else _POLL
@@ -271,6 +272,16 @@ class RateLimits:
         store.release(reservation)
         if self._queue:
             self._queue.nudge()
+
+
+def _check_parts(adaptive: object, refund: object, clock: object, call_later: object, catalog: object) -> None:
+    for name, flag in (("adaptive", adaptive), ("refund", refund)):
+        if not isinstance(flag, bool):
+            raise ConfigurationError(f"limits: {name} must be True or False, not {flag!r}")
+    if not callable(clock) or not (call_later is None or callable(call_later)):
+        raise ConfigurationError("limits: clock and call_later must be functions")
+    if catalog is not None and not hasattr(catalog, "current_ids"):
+        raise ConfigurationError(f"limits: catalog must be a Catalog, not {type(catalog).__name__}")
 
 
 def _checked(limits: Limits) -> Limits:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import ssl
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -77,12 +78,12 @@ class AiohttpTransport:
         self._proxy, self._proxy_headers = proxy, proxy_headers
         # There may be a password in them, and error trackers record the locals of frames.
         del proxy, proxy_headers
-        if max_connections < 0 or max_connections_per_host < 0:
-            raise ConfigurationError("max_connections and max_connections_per_host must be 0 (no bound) or more")
+        _check_numbers(max_connections, max_connections_per_host, keepalive_timeout, read_buffer_bytes)
         if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
             raise ConfigurationError("ssl_context must be an ssl.SSLContext")
-        if self._proxy is not None and urlsplit(self._proxy).scheme not in ("http", "https"):
-            raise ConfigurationError("proxy must be an http:// or https:// URL")
+        if not isinstance(trust_env, bool):
+            raise ConfigurationError(f"trust_env must be True or False, not {trust_env!r}")
+        self._check_proxy()
         self._options: dict[str, Any] = {
             "limit": max_connections,
             "limit_per_host": max_connections_per_host,
@@ -101,6 +102,14 @@ class AiohttpTransport:
         self.unused = True
         self._loops: dict[int, LoopState] = {}
         self._closed = False
+
+    def _check_proxy(self) -> None:
+        url, headers = self._proxy, self._proxy_headers
+        if url is not None and (not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https")):
+            raise ConfigurationError("proxy must be an http:// or https:// URL")
+        pairs = headers.items() if isinstance(headers, Mapping) else () if headers is None else ((0, 0),)
+        if not all(isinstance(name, str) and isinstance(value, str) for name, value in pairs):
+            raise ConfigurationError("proxy_headers must be a dict of text")
 
     async def send(self, request: Request) -> Response:
         loop = asyncio.get_running_loop()
@@ -199,6 +208,16 @@ class AiohttpTransport:
         if proxy_bypass(parts.hostname or ""):
             return None
         return self._env_proxies.get(parts.scheme) or self._env_proxies.get("all")
+
+
+def _check_numbers(most: object, most_per_host: object, keepalive: object, buffer: object) -> None:
+    for value in (most, most_per_host):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ConfigurationError("max_connections and max_connections_per_host must be 0 (no bound) or more")
+    if isinstance(keepalive, bool) or not isinstance(keepalive, (int, float)) or not keepalive >= 0:
+        raise ConfigurationError(f"keepalive_timeout must be a number of seconds, not {keepalive!r}")
+    if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
+        raise ConfigurationError(f"read_buffer_bytes must be a positive whole number, not {buffer!r}")
 
 
 def _failure(body: Any) -> BaseException | None:

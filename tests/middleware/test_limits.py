@@ -807,6 +807,11 @@ async def test_calls_of_the_parent_do_not_count_in_a_forked_process(monkeypatch:
         ({"minute": True}, "minute must be"),
         ({"minute": "60"}, "minute must be"),
         ({"store": {}}, "store must be a LimitStore, not dict"),
+        ({"adaptive": "no"}, "adaptive must be True or False, not 'no'"),
+        ({"refund": None}, "refund must be True or False"),
+        ({"clock": 5}, "clock and call_later must be functions"),
+        ({"call_later": 5}, "clock and call_later must be functions"),
+        ({"catalog": {}}, "catalog must be a Catalog, not dict"),
     ],
 )
 def test_bad_arguments_are_refused(options: dict[str, Any], message: str) -> None:

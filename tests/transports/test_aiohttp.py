@@ -444,7 +444,21 @@ async def test_a_proxy_that_says_no_is_told(scripted: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"max_connections": -1}, {"max_connections_per_host": -1}, {"proxy": "socks5://x"}, {"proxy": "x"}]
+    "options",
+    [
+        {"max_connections": -1},
+        {"max_connections": "many"},
+        {"max_connections_per_host": -1},
+        {"keepalive_timeout": "long"},
+        {"keepalive_timeout": float("nan")},
+        {"read_buffer_bytes": -1},
+        {"trust_env": "yes"},
+        {"proxy": "socks5://x"},
+        {"proxy": "x"},
+        {"proxy": -1},
+        {"proxy_headers": 5},
+        {"proxy_headers": {"X-A": 1}},
+    ],
 )
 def test_options_that_cannot_work_are_refused_before_any_connection(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
