@@ -44,6 +44,12 @@ if TYPE_CHECKING:
     from moonshot_async.errors import ContentFilterError as ContentFilterError
     from moonshot_async.errors import ContentFilterFinishReasonError as ContentFilterFinishReasonError
     from moonshot_async.errors import ContextLengthExceededError as ContextLengthExceededError
+    from moonshot_async.errors import ContextWindowError as ContextWindowError
+    from moonshot_async.errors import ConversationError as ConversationError
+    from moonshot_async.errors import DocumentError as DocumentError
+    from moonshot_async.errors import DocumentsError as DocumentsError
+    from moonshot_async.errors import DocumentsTooLongError as DocumentsTooLongError
+    from moonshot_async.errors import EmptyAnswerError as EmptyAnswerError
     from moonshot_async.errors import EngineOverloadedError as EngineOverloadedError
     from moonshot_async.errors import InternalServerError as InternalServerError
     from moonshot_async.errors import LengthFinishReasonError as LengthFinishReasonError
@@ -54,8 +60,12 @@ if TYPE_CHECKING:
     from moonshot_async.errors import QuotaExceededError as QuotaExceededError
     from moonshot_async.errors import RateLimitError as RateLimitError
     from moonshot_async.errors import ResponseTooLargeError as ResponseTooLargeError
+    from moonshot_async.errors import SchemaError as SchemaError
     from moonshot_async.errors import StreamInterruptedError as StreamInterruptedError
     from moonshot_async.errors import StructuredOutputError as StructuredOutputError
+    from moonshot_async.errors import ToolArgumentsError as ToolArgumentsError
+    from moonshot_async.errors import ToolCancelledError as ToolCancelledError
+    from moonshot_async.errors import ToolTimeoutError as ToolTimeoutError
     from moonshot_async.errors import UnprocessableEntityError as UnprocessableEntityError
     from moonshot_async.errors import UploadError as UploadError
     from moonshot_async.middleware.breaker import CircuitBreaker as CircuitBreaker
@@ -119,6 +129,12 @@ _HOMES = {
         "ContentFilterError",
         "ContentFilterFinishReasonError",
         "ContextLengthExceededError",
+        "ContextWindowError",
+        "ConversationError",
+        "DocumentError",
+        "DocumentsError",
+        "DocumentsTooLongError",
+        "EmptyAnswerError",
         "EngineOverloadedError",
         "InternalServerError",
         "LengthFinishReasonError",
@@ -129,8 +145,12 @@ _HOMES = {
         "QuotaExceededError",
         "RateLimitError",
         "ResponseTooLargeError",
+        "SchemaError",
         "StreamInterruptedError",
         "StructuredOutputError",
+        "ToolArgumentsError",
+        "ToolCancelledError",
+        "ToolTimeoutError",
         "UnprocessableEntityError",
         "UploadError",
     ),
@@ -196,8 +216,14 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "ContentFilterError",
     "ContentFilterFinishReasonError",
     "ContextLengthExceededError",
+    "ContextWindowError",
+    "ConversationError",
     "DEFAULT_TIMEOUT",
+    "DocumentError",
+    "DocumentsError",
+    "DocumentsTooLongError",
     "DrainReport",
+    "EmptyAnswerError",
     "EngineOverloadedError",
     "FileObject",
     "Headers",
@@ -225,12 +251,16 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "Retry",
     "RetryBudget",
     "SSEDecoder",
+    "SchemaError",
     "ServerSentEvent",
     "Stream",
     "StreamInterruptedError",
     "StreamResumedEvent",
     "StructuredOutputError",
     "Timeout",
+    "ToolArgumentsError",
+    "ToolCancelledError",
+    "ToolTimeoutError",
     "UnprocessableEntityError",
     "UploadError",
     "WEB_SEARCH",

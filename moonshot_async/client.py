@@ -283,6 +283,13 @@ class AsyncMoonshot(Sections, Verbs, ClientLife):
         """What is added to the query of every request."""
         return dict(self._options.default_query)
 
+    @property
+    def catalog(self) -> "Catalog":
+        """The models and prices that this client knows: what it was given, else `moonshot_async.CATALOG`."""
+        from moonshot_async.catalog import CATALOG
+
+        return CATALOG if self._options.catalog is None else self._options.catalog
+
     def deadline(self, seconds: float) -> AbstractContextManager[None]:
         """Bound everything that is asked inside: `with client.deadline(8):`.
 
@@ -312,12 +319,9 @@ class AsyncMoonshot(Sections, Verbs, ClientLife):
 
         See: https://platform.kimi.ai/docs/pricing/chat
         """
-        from moonshot_async.catalog import CATALOG
         from moonshot_async.resources.costs import completion_cost
 
-        options = self._options
-        catalog = CATALOG if options.catalog is None else options.catalog
-        return completion_cost(completion, catalog, options.base_url, batch=batch, cache_ttl=cache_ttl)
+        return completion_cost(completion, self.catalog, self._options.base_url, batch=batch, cache_ttl=cache_ttl)
 
     def __repr__(self) -> str:
         return f"AsyncMoonshot(base_url={self._options.base_url!r})"

@@ -27,8 +27,18 @@
     ├── LengthFinishReasonError                an answer to be parsed was cut by `length`; `.completion`
     ├── ContentFilterFinishReasonError         an answer to be parsed was cut by moderation; `.completion`
     ├── StructuredOutputError                  an answer is not of the type it was to be parsed into; also a ValueError
+    │   └── EmptyAnswerError                   there is nothing in it to be parsed
+    ├── ToolArgumentsError                     a model called a tool with arguments that do not fit; also a ValueError
+    ├── ToolTimeoutError                       a tool took longer than its `timeout`; also a TimeoutError
+    ├── ToolCancelledError                     what a tool was waiting for was cancelled, not the tool
+    ├── DocumentError                          a file has no text: the service could not read it, or read none in it
+    ├── DocumentsError                         documents could not be read, or none of those that were asked about
     ├── BatchFailedError                       the service refused the input file of a batch; `.batch`
     └── ConfigurationError                     a key, URL or option that cannot work; also a ValueError; before any I/O
+        ├── SchemaError                        a strict schema is not in Moonshot's dialect; `.findings`
+        ├── ConversationError                  a step that a conversation cannot take: its history would be refused
+        └── ContextWindowError                 a prompt that cannot be made to fit the model's window; `.needed_tokens`
+            └── DocumentsTooLongError          documents and a question that do not; `.largest`
 
 No exception holds a key or a prompt: requests are kept without body and with secret headers hidden, and what a server
 echoes of them is masked; nor do the locals of this package in its traceback. All of them survive pickling and copying.
@@ -39,6 +49,8 @@ See: https://platform.kimi.ai/docs/api/errors
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
+    from moonshot_async.mfjs.findings import Finding
+    from moonshot_async.toolkit.documents.texts import Document
     from moonshot_async.types.batches import Batch
     from moonshot_async.types.chat import ChatCompletion, Usage
     from moonshot_async.wire import Headers, Request, Response
@@ -80,6 +92,61 @@ def _rebuild(cls: type[MoonshotError], args: tuple[Any, ...], state: dict[str, A
 
 class ConfigurationError(MoonshotError, ValueError):
     """A key, URL, header or option cannot work. Raised before any I/O; never shows the key."""
+
+
+class SchemaError(ConfigurationError):
+    """A schema that says `strict: True` is not in Moonshot's dialect of JSON Schema, so that the API would refuse it.
+
+    Attributes:
+        findings: all that is wrong with it, each with a JSON pointer, a code and what to do.
+    """
+
+    def __init__(self, message: str, *, findings: "tuple[Finding, ...]" = ()) -> None:
+        super().__init__(message)
+        self.findings = findings
+
+
+class ConversationError(ConfigurationError):
+    """A step that a conversation cannot take: the API would refuse the history. It stays as it was before the step."""
+
+
+class ContextWindowError(ConfigurationError):
+    """A prompt and its answer do not fit the model's context window, and nothing more of the prompt can be left out.
+
+    Attributes:
+        needed_tokens: of prompt and answer together; of the prompt an estimate, as far as no answer has told.
+        window_tokens: how many there may be.
+    """
+
+    def __init__(self, message: str, *, needed_tokens: int, window_tokens: int) -> None:
+        super().__init__(message)
+        self.needed_tokens = needed_tokens
+        self.window_tokens = window_tokens
+
+
+class DocumentsTooLongError(ContextWindowError):
+    """Documents, a question and room for its answer do not fit the window of the model; nothing was asked.
+
+    Attributes:
+        model: the id.
+        prompt_tokens: what documents and question are, as far as it can be told.
+        largest: the documents with the most tokens, largest first: which, and about how many.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        model: str,
+        prompt_tokens: int,
+        answer_tokens: int,
+        window_tokens: int,
+        largest: tuple[tuple[str, int], ...],
+    ) -> None:
+        super().__init__(message, needed_tokens=prompt_tokens + answer_tokens, window_tokens=window_tokens)
+        self.model = model
+        self.prompt_tokens = prompt_tokens
+        self.largest = largest
 
 
 class APIError(MoonshotError):
@@ -388,26 +455,56 @@ class UploadError(MoonshotError):
     """
 
 
-class LengthFinishReasonError(MoonshotError):
-    """An answer that was to be parsed ended with `length`: raise `max_completion_tokens`."""
+class _Answered:
+    """What an error keeps of an answer that came, and is paid for, but that no value can be made of."""
 
-    def __init__(self, *, completion: "ChatCompletion") -> None:
+    completion: "ChatCompletion | None" = None
+    # The answers before it, where it was asked for again, and what all cost together.
+    _earlier: "tuple[ChatCompletion, ...]" = ()
+    _usage: "Usage | None" = None
+
+    @property
+    def completions(self) -> "tuple[ChatCompletion, ...]":
+        """The answer, and before it those that it was asked for again after, in order."""
+        return self._earlier if self.completion is None else (*self._earlier, self.completion)
+
+    @property
+    def usage(self) -> "Usage | None":
+        """What all of them cost."""
+        if self._usage is None and self.completion is not None:
+            return self.completion.usage
+        return self._usage
+
+    def add_earlier(self, earlier: "tuple[ChatCompletion, ...]", usage: "Usage | None") -> None:
+        """Keep the answers before it, and what they and this one cost together."""
+        self._earlier = earlier
+        self._usage = usage
+
+
+class LengthFinishReasonError(_Answered, MoonshotError):
+    """An answer that was to be parsed, or whose calls were to be run, ended with `length`: raise
+    `max_completion_tokens`.
+    """
+
+    completion: "ChatCompletion"
+
+    def __init__(self, *, completion: "ChatCompletion", message: str | None = None) -> None:
         problem = "The answer was cut by max_completion_tokens before it could be parsed"
         if not any(choice.message.content or choice.message.tool_calls for choice in completion.choices):
             problem += ": all of them went into reasoning, which counts too; allow more"
-        super().__init__(f"{problem}.")
+        super().__init__(message or f"{problem}.")
         self.completion = completion
 
 
-class ContentFilterFinishReasonError(MoonshotError):
-    """An answer that was to be parsed was cut by moderation."""
+class ContentFilterFinishReasonError(_Answered, MoonshotError):
+    """An answer that was to be parsed, or whose calls were to be run, was cut by moderation."""
 
-    def __init__(self, *, completion: "ChatCompletion | None" = None) -> None:
-        super().__init__("The answer was cut by the content filter before it could be parsed.")
+    def __init__(self, *, completion: "ChatCompletion | None" = None, message: str | None = None) -> None:
+        super().__init__(message or "The answer was cut by the content filter before it could be parsed.")
         self.completion = completion
 
 
-class StructuredOutputError(MoonshotError, ValueError):
+class StructuredOutputError(_Answered, MoonshotError, ValueError):
     """An answer that was to be parsed, or the arguments of a tool call, are not of the type that was asked for.
 
     The answer is there all the same, and paid for.
@@ -426,10 +523,83 @@ class StructuredOutputError(MoonshotError, ValueError):
         self.path = path
         self.completion = completion
 
-    @property
-    def usage(self) -> "Usage | None":
-        """What the answer cost."""
-        return None if self.completion is None else self.completion.usage
+
+class EmptyAnswerError(StructuredOutputError):
+    """An answer that was to be parsed has nothing in it, though it did not end with `length`."""
+
+
+class ToolArgumentsError(MoonshotError, ValueError):
+    """A model called a tool with arguments that are not those of the function.
+
+    The message is fit to be sent to the model: it says where the fault is and what was expected, and repeats no values.
+
+    Attributes:
+        tool: the name of the tool.
+        text: the arguments, as the model wrote them.
+        path: where in them the first fault is, for example `$.people[0].age`; None where they are no JSON at all.
+    """
+
+    def __init__(self, message: str, *, tool: str, text: str, path: str | None = None) -> None:
+        super().__init__(message)
+        self.tool = tool
+        self.text = text
+        self.path = path
+
+
+class ToolTimeoutError(MoonshotError, TimeoutError):
+    """A tool took longer than its `timeout`. A function that is not async goes on in its thread.
+
+    Attributes:
+        tool: the name of the tool.
+        seconds: what it was given.
+    """
+
+    def __init__(self, *, tool: str, seconds: float) -> None:
+        super().__init__(f"The tool {tool} did not end within {seconds:g} s.")
+        self.tool = tool
+        self.seconds = seconds
+
+
+class ToolCancelledError(MoonshotError):
+    """What a tool was waiting for was cancelled, by itself or by others; the call of the tool was not.
+
+    Attributes:
+        tool: the name of the tool.
+    """
+
+    def __init__(self, *, tool: str) -> None:
+        super().__init__(f"The tool {tool} was cancelled from within.")
+        self.tool = tool
+
+
+class DocumentError(MoonshotError):
+    """A document has no text: the service could not read it, it read none in it, or something else went wrong.
+
+    Attributes:
+        file: which one: its path as it was given, or its name.
+        reason: what is wrong.
+    """
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"document {file!r}: {reason}")
+        self.file = file
+        self.reason = reason
+
+
+class DocumentsError(MoonshotError):
+    """Documents could not be read; the message says which, and why.
+
+    Attributes:
+        documents: those; each has `.file`, `.error` and `.reason`.
+        total: how many were asked for.
+    """
+
+    def __init__(self, documents: "tuple[Document, ...]", total: int) -> None:
+        reasons = "; ".join(document.reason for document in documents[:_REASONS])
+        more = f" (and {len(documents) - _REASONS} more)" if len(documents) > _REASONS else ""
+        super().__init__(f"{len(documents)} of {total} documents could not be read: {reasons}{more}")
+        self.documents = documents
+        self.total = total
 
 
 class BatchFailedError(MoonshotError):

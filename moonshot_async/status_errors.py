@@ -48,6 +48,8 @@ _CONTEXT: Final = (
     r"|exceed[^.]{0,200}context window"
     r"|input token length too long"
 )
+# The account has as many files as it may.
+_FULL: Final = r"(?i)\bmax (?:file count|total size)\b"
 _RATE: Final = r"(?i)\bmax (?:RPM|TPM|TPD|concurrency)\b|\b(?:RPM|TPM|TPD)\b|rate limit"
 _OVERLOAD: Final = r"(?i)overload"
 _PER_DAY: Final = r"\bTPD\b"
@@ -228,6 +230,11 @@ def _advice(cls: type[APIStatusError], request: Request, response: Response, tex
         return "the daily token limit is reached; it starts again the next day, so this is not retried"
     if cls is errors.ContextLengthExceededError:
         return "shorten the messages or lower max_completion_tokens"
+    if cls is errors.BadRequestError and re.search(_FULL, text):
+        return (
+            "the account has no room for more files: `await janitor(client)` (moonshot_async.toolkit.documents) "
+            "deletes old ones"
+        )
     if response.status == 504:
         return (
             "the gateway gave up waiting for an answer, which it does after 900 s: stream long answers; what took "

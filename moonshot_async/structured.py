@@ -13,12 +13,14 @@ import msgspec
 
 from moonshot_async.errors import (
     ContentFilterFinishReasonError,
+    EmptyAnswerError,
     LengthFinishReasonError,
     StructuredOutputError,
 )
 from moonshot_async.types.chat import ChatCompletion
 from moonshot_async.types.chat_params import ToolParam
 from moonshot_async.types.encoding import NotGiven, is_type
+from moonshot_async.types.json_text import without_fence
 from moonshot_async.types.model import Model
 from moonshot_async.types.parsed import ParsedChatCompletion, ParsedChatCompletionMessage, parsed_form
 
@@ -40,8 +42,8 @@ class AnswerType(Generic[T]):
         from moonshot_async.mfjs import schema_of
 
         self.name = _name(type_)
-        self.schema = schema_of(type_)
-        self._validate: Callable[[str], T] = _validator(type_)
+        self.schema = schema_of(type_, root="object")
+        self._validate: Callable[[str], T] = validator(type_)
 
     def parse(self, text: str) -> T:
         """Make a value of a JSON text.
@@ -50,7 +52,7 @@ class AnswerType(Generic[T]):
             StructuredOutputError: it is no JSON, or no value of this type.
         """
         try:
-            return self._validate(text)
+            return self._validate(without_fence(text))
         except RecursionError:
             problem: tuple[str, str | None] = "it is nested too deeply", None
         except (ValueError, msgspec.DecodeError) as error:
@@ -152,6 +154,7 @@ class Parsing(Generic[T]):
             calls: whether there are tool calls; what the model says beside them need not be an answer.
 
         Raises:
+            EmptyAnswerError: there is none.
             StructuredOutputError: it is not of the type.
         """
         if self._answer is None or refused:
@@ -159,7 +162,7 @@ class Parsing(Generic[T]):
         if not text or not text.strip():
             if calls:
                 return None
-            raise StructuredOutputError(
+            raise EmptyAnswerError(
                 f"The answer is empty, not a {self._answer.name}: the model may have spent all that "
                 "max_completion_tokens allows on reasoning.",
                 text=text or "",
@@ -255,7 +258,8 @@ def _functions(tools: Iterable[Any] | NotGiven | None) -> Iterable[Mapping[str, 
                 yield function
 
 
-def _validator(type_: Any) -> Callable[[str], Any]:
+def validator(type_: Any) -> Callable[[str], Any]:
+    """What makes values of a type of whole JSON texts."""
     from moonshot_async.mfjs import is_pydantic, pydantic_adapter
 
     if is_pydantic(type_):

@@ -144,6 +144,35 @@ def test_without_index_and_id_a_new_name_begins_a_call() -> None:
     ) == [("call_0", "f", "{}"), ("call_1", "g", "[]!")]
 
 
+@pytest.mark.parametrize("index", [{}, {"index": None}, {"index": 0}], ids=["missing", "null", "always 0"])
+@pytest.mark.parametrize("id", [{}, {"id": ""}, {"id": "same"}], ids=["no id", "empty id", "one id for all"])
+def test_where_nothing_else_tells_calls_apart_a_name_begins_one_once_the_arguments_are_whole(
+    id: dict[str, Any], index: dict[str, Any]
+) -> None:
+    made = calls_of(
+        fragment("f", '{"a":1', **id, **index),
+        fragment(None, "}", **index),
+        fragment("f", '{"a":', **id, **index),
+        fragment(None, "2}", **index),
+    )
+    assert [call[1:] for call in made] == [("f", '{"a":1}'), ("f", '{"a":2}')]
+
+
+def test_a_call_that_is_told_again_at_its_end_is_none_more() -> None:
+    once = fragment("f", '{"a":1}', index=0, id="a")
+    for again in (once, fragment("f", "", index=0, id="a"), fragment("f", "", id="a"), fragment("f", None, index=0)):
+        assert [call[:2] for call in calls_of(once, again)] == [("a", "f")]
+
+
+def test_a_host_that_names_the_function_in_every_fragment_begins_no_call_with_the_last_one() -> None:
+    assert calls_of(fragment("f", '{"a":'), fragment("f", "1}"), fragment("f", "")) == [("call_0", "f", '{"a":1}')]
+
+
+def test_a_name_begins_no_call_before_the_arguments_are_whole() -> None:
+    for text in ('{"a":', "{}", "[1]", "1", "", "[" * 2000):
+        assert len(calls_of(fragment("f", text, index=0), fragment("f", "x", index=0))) == 1
+
+
 def test_arguments_may_come_before_name_and_id() -> None:
     assert calls_of(
         fragment(None, "{", index=0),

@@ -30,8 +30,13 @@ from moonshot_async.errors import (
     ResponseTooLargeError,
     StreamInterruptedError,
     StructuredOutputError,
+    ToolArgumentsError,
+    ToolCancelledError,
+    ToolTimeoutError,
     UploadError,
 )
+from moonshot_async.mfjs.findings import Finding
+from moonshot_async.toolkit.documents.texts import Document
 from moonshot_async.types.batches import Batch
 from moonshot_async.types.chat import ChatCompletion
 from moonshot_async.wire import Headers, Request, Response
@@ -47,6 +52,9 @@ STATUS_CLASSES = [cls for cls in CLASSES if issubclass(cls, APIStatusError)]
 INSTANCES: list[MoonshotError] = [
     MoonshotError("words"),
     ConfigurationError("words"),
+    errors.SchemaError("words", findings=(Finding("/type", "words", "Words.", "strict"),)),
+    errors.ConversationError("words"),
+    errors.ContextWindowError("words", needed_tokens=5, window_tokens=4),
     APIError("words", REQUEST, body={"type": "server_error", "code": 5}),
     APIConnectionError(message="words", request=REQUEST),
     APITimeoutError(REQUEST, message="words", clock="idle"),
@@ -59,7 +67,16 @@ INSTANCES: list[MoonshotError] = [
     LengthFinishReasonError(completion=PARTIAL),
     ContentFilterFinishReasonError(completion=PARTIAL),
     StructuredOutputError("words", text="{", path="$.a", completion=PARTIAL),
+    errors.EmptyAnswerError("words", text="", completion=PARTIAL),
     UploadError("words"),
+    ToolArgumentsError("words", tool="f", text="{", path="$.a"),
+    ToolTimeoutError(tool="f", seconds=1.5),
+    ToolCancelledError(tool="f"),
+    errors.DocumentError("a.pdf", "it is broken"),
+    errors.DocumentsError((Document("a.pdf", "a.pdf", error=MoonshotError("words")),), 2),
+    errors.DocumentsTooLongError(
+        "words", model="kimi-k2.6", prompt_tokens=5, answer_tokens=1, window_tokens=4, largest=(("a.pdf", 5),)
+    ),
     BatchFailedError(Batch(id="batch-1", status="failed")),
     *(
         cls("words", response=Response(cls.expected_status or 500, {"x-request-id": "r"}, request=REQUEST.redacted()))
@@ -86,9 +103,9 @@ def test_every_error_survives_pickling_and_copying(error: MoonshotError, twin_of
     assert type(twin) is type(error)
     assert (str(twin), twin.args, twin.retryable) == (str(error), error.args, error.retryable)
     assert vars(twin).keys() == vars(error).keys()
-    for name in vars(error).keys() - {"request", "response", "headers", "batch"}:
+    for name in vars(error).keys() - {"request", "response", "headers", "batch", "documents"}:
         assert getattr(twin, name) == getattr(error, name), name
-    for name in ("request", "response", "headers", "batch"):
+    for name in ("request", "response", "headers", "batch", "documents"):
         assert repr(getattr(twin, name, None)) == repr(getattr(error, name, None))
 
 

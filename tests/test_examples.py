@@ -1,6 +1,7 @@
 """The examples, each run as its own program."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -238,10 +239,40 @@ async def test_an_answer_without_usage_is_shown_all_the_same(served: str, fake: 
 Check: TypeAlias = Callable[[Ended, FakeMoonshot], object]
 
 OTHERS: dict[str, Check] = {
+    "agent.py": lambda ended, fake: (
+        len(fake.requests) == 2
+        and "put_into_basket -> There are 2 articles in the basket." in ended.out
+        and "buy_everything failed: refused" in ended.out
+        and "answered after 1 more steps, basket ['Coffee', 'Bread'], bought []" in ended.out
+    ),
     "ask.py": lambda ended, fake: "rivers" in ended.out,
+    "documents.py": lambda ended, fake: (
+        len([1 for request in fake.requests if request.path == "/v1/files" and request.method == "POST"]) == 2
+        and "4/4 " in ended.out
+        and "offer-west.md' cannot be uploaded: it is empty" in ended.out
+        and "would delete 0 files" in ended.out
+    ),
+    "conversation.py": lambda ended, fake: (
+        len(fake.requests) == 3
+        and ended.out.splitlines()[-1].startswith("3 turns, about ")
+        and len(json.loads(fake.last_request.body)["messages"]) == 6
+    ),
     "many.py": lambda ended, fake: len(fake.requests) == 8 and ended.out.count("\n") >= 8 and "Wuhan: " in ended.out,
+    "pictures.py": lambda ended, fake: (
+        ended.out.count("sent as file-") == 2 and "sent as a part of the request" in ended.out and "about " in ended.out
+    ),
+    "schema.py": lambda ended, fake: (
+        fake.requests == []
+        and "Left out:\n  /$schema\n" in ended.out
+        and "at /properties/size/type: Move `type` into each branch of `anyOf`." in ended.out
+    ),
     "tools.py": lambda ended, fake: (
-        len(fake.requests) == 2 and 'get_weather({"city":"Chengdu"}) -> 14 degrees' in ended.out
+        len(fake.requests) == 2
+        and 'get_weather({"city":"Chengdu"})' in ended.out
+        and "-> 14 degrees and light rain in Oslo" in ended.out
+    ),
+    "typed.py": lambda ended, fake: (
+        len(fake.requests) == 2 and "1. China: …\n1. China: China\n" in ended.out and "1 cities" in ended.out
     ),
 }
 

@@ -13,10 +13,11 @@ from typing import Annotated, Any, Generic, Literal, TypedDict, TypeVar
 import msgspec
 import pydantic
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from moonshot_async.mfjs import normalise, schema_of
+from moonshot_async.fake import mfjs as service
+from moonshot_async.mfjs import lint, normalise, refusals, schema_of
 
 T = TypeVar("T")
 
@@ -295,7 +296,7 @@ def test_pydantic_inside_of_other_types_keeps_its_own_names() -> None:
 @pytest.mark.parametrize("type_", [int, list[int], Address | None, Colour, Pair])
 def test_a_type_whose_values_are_no_objects_is_refused_with_advice(type_: Any) -> None:
     with pytest.raises(TypeError, match="must be an object; give the value a name in one"):
-        schema_of(type_)
+        schema_of(type_, root="object")
 
 
 def test_a_type_that_has_no_schema_is_refused_by_name() -> None:
@@ -624,7 +625,7 @@ def test_the_root_is_taken_from_where_it_points_to() -> None:
 )
 def test_a_root_that_is_no_object_is_refused_with_advice(root: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match="the root of a schema must be an object; give the value a name"):
-        normalise(root)
+        normalise(root, root="object")
 
 
 @pytest.mark.parametrize("root", [{}, {"title": "x"}, {"$schema": "x"}, {"$ref": "#"}, {"$ref": "#/$defs/no"}])
@@ -642,10 +643,45 @@ def test_a_root_keeps_what_makes_it_an_object() -> None:
     dropped: list[str] = []
     root = {"type": ["object", "null"], "anyOf": [{"required": ["a"]}], "properties": {"a": True}, "minProperties": 1}
 
+    schema = normalise(root, dropped=dropped, root="object")
+
+    assert schema == {"type": "object", "properties": {"a": ANY_VALUE}, "required": ["a"]}
+    assert sorted(dropped) == ["/anyOf", "/minProperties"]
+
+
+def test_an_object_of_several_kinds_becomes_one_object() -> None:
+    dropped: list[str] = []
+    file = {"properties": {"name": STRING, "size": INTEGER, "kind": {"const": "file"}}, "required": ["name", "kind"]}
+    link = {"properties": {"name": STRING, "kind": {"const": "link"}}, "required": ["kind"]}
+    root = {
+        "type": "object",
+        "properties": {"id": INTEGER, "name": {"maxLength": 9}},
+        "required": ["id"],
+        "oneOf": [file, {"$ref": "#/definitions/link"}, NULL, False],
+        "definitions": {"link": link},
+    }
+
     schema = normalise(root, dropped=dropped)
 
-    assert schema == {"type": "object", "properties": {"a": ANY_VALUE}}
-    assert sorted(dropped) == ["/anyOf", "/minProperties"]
+    assert schema["properties"] == {
+        "id": INTEGER,
+        "name": STRING | {"maxLength": 9},
+        "size": INTEGER,
+        "kind": {"anyOf": [STRING | {"enum": ["file"]}, STRING | {"enum": ["link"]}]},
+    }
+    assert schema["required"] == ["id", "kind"]
+    assert dropped == ["/oneOf"]
+    assert "additionalProperties" not in schema
+
+
+def test_one_object_of_several_allows_no_more_properties_than_they() -> None:
+    closed = {"properties": {"a": STRING}, "additionalProperties": False}
+
+    assert normalise({"type": "object", "anyOf": [closed]})["additionalProperties"] is False
+    assert normalise({"type": "object", "anyOf": [closed], "properties": {"a": STRING}})["properties"] == {"a": STRING}
+    outer = normalise({"type": "object", "anyOf": [closed], "additionalProperties": False})
+    assert outer == {"type": "object", "properties": {}, "additionalProperties": False}
+    assert normalise({"type": "object", "anyOf": [NULL], "properties": []}) == {"type": "object"}
 
 
 def test_what_is_left_out_is_told_with_its_place() -> None:
@@ -675,6 +711,128 @@ def test_what_is_left_out_is_told_with_its_place() -> None:
     ]
 
 
+def test_notes_that_are_left_out_are_told_too() -> None:
+    dropped: list[str] = []
+    inner = {"type": "string", "title": "A", "examples": ["a"], "description": "Kept.", "default": 5, "$defs": {}}
+
+    normalise(
+        {"$schema": "x", "type": "object", "$id": "y", "default": {}, "properties": {"a": inner}}, dropped=dropped
+    )
+    normalise({"title": "x", "$ref": "#/nowhere", "description": "z", "default": 1}, dropped=dropped)
+
+    assert dropped == [
+        *("/default", "/$schema", "/properties/a/title", "/properties/a/examples", "/properties/a/default"),
+        *("/description", "/default", "/$ref", "/title"),
+    ]
+
+
+NAMES = {"required": STRING, "": INTEGER, "{a}": {"enum": ["x"]}, "b": STRING, "c/d": STRING}
+
+
+def test_a_property_that_cannot_be_named_is_allowed_all_the_same() -> None:
+    dropped: list[str] = []
+    inner = {"type": "object", "properties": NAMES, "required": ["required", "b"], "additionalProperties": False}
+
+    schema = normalise(
+        {"type": "object", "properties": {"at": inner, "to": {"$ref": "#/$defs/I"}}, "$defs": {"I": inner}},
+        dropped=dropped,
+    )
+
+    outside, inside = schema["properties"]["at"], schema["$defs"]["I"]
+    others = {"anyOf": [STRING, INTEGER, STRING | {"enum": ["x"]}]}
+    assert outside["properties"] == {"b": STRING, "c/d": STRING}
+    assert outside["required"] == ["b"]
+    assert outside["additionalProperties"] == inside["additionalProperties"] == others
+    assert outside["description"] == "(further properties: required, {a})"
+    assert inside["properties"] == {"b": STRING}
+    assert "/properties/at/properties/required" in dropped
+    assert "/$defs/I/properties/c~1d" in dropped
+
+
+def test_patterns_of_names_stand_beside_other_properties() -> None:
+    schema = normalise(
+        {"type": "object", "patternProperties": {"^a": INTEGER}, "additionalProperties": STRING}, root="object"
+    )
+
+    assert schema["additionalProperties"] == {"anyOf": [INTEGER, STRING]}
+
+
+def test_more_than_the_dialect_lists_is_left_out() -> None:
+    dropped: list[str] = []
+    many = {"enum": [*range(1001), *map(float, range(2000, 3000)), "a"]}
+    texts = {"enum": [*range(1001), *map(str, range(1001))]}
+    kinds = {"anyOf": [STRING | {"maxLength": length} for length in range(501)]}
+
+    schema = normalise({"type": "object", "properties": {"a": many, "b": kinds, "c": texts}}, dropped=dropped)
+
+    assert schema["properties"] == {
+        "a": {"anyOf": [INTEGER, STRING | {"enum": ["a"]}]},
+        "b": ANY_VALUE,
+        "c": {"anyOf": [INTEGER, STRING]},
+    }
+    assert dropped == ["/properties/a/enum", "/properties/b/anyOf", "/properties/c/enum"]
+
+
+def test_a_schema_beyond_the_limits_is_refused() -> None:
+    deep: dict[str, Any] = STRING
+    for _ in range(31):
+        deep = {"type": "object", "properties": {"a": deep}}
+
+    with pytest.raises(ValueError, match=r"cannot be said in the dialect: at /properties/a/.*: Nest less"):
+        normalise(deep)
+
+
+LIST_OF_ROOTS = {"anyOf": [{"type": "array", "maxItems": 0}, {"type": "array", "items": {"$ref": "#"}}]}
+ENDINGS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
+    (
+        {"type": "object", "properties": {"a": {"type": "array", "items": {"$ref": "#"}}}, "required": ["a"]},
+        {"type": "object", "properties": {"a": LIST_OF_ROOTS}, "required": ["a"]},
+        [],
+    ),
+    (
+        {
+            "type": "object",
+            "properties": {"a": {"anyOf": [{"type": "array", "items": {"$ref": "#"}}, {"$ref": "#"}]}},
+            "required": ["a"],
+        },
+        {
+            "type": "object",
+            "properties": {"a": {"anyOf": [*LIST_OF_ROOTS["anyOf"], {"$ref": "#"}]}},
+            "required": ["a"],
+        },
+        [],
+    ),
+    (
+        {"type": "array", "minItems": 1, "items": {"type": "array", "items": {"$ref": "#"}}},
+        {"type": "array", "minItems": 1, "items": LIST_OF_ROOTS},
+        [],
+    ),
+    (
+        {"type": "array", "items": {"$ref": "#"}, "description": "d", "$id": "x"},
+        LIST_OF_ROOTS | {"description": "d", "$id": "x"},
+        [],
+    ),
+    (
+        {"type": "object", "properties": {"a": {"$ref": "#"}, "b": STRING}, "required": ["a", "b"]},
+        {"type": "object", "properties": {"a": {"$ref": "#"}, "b": STRING}, "required": ["b"]},
+        ["/required"],
+    ),
+    ({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}, None, ["/required"]),
+    ({"type": "array", "items": {"$ref": "#"}, "minItems": 1}, {}, ["/type", "/minItems", "/items"]),
+]  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(("given", "said", "lost"), ENDINGS)
+def test_what_has_no_end_is_given_one(given: dict[str, Any], said: Any, lost: list[str]) -> None:
+    dropped: list[str] = []
+
+    schema = normalise(given, dropped=dropped)
+
+    assert schema == (said if said is not None else {"type": "object", "properties": {"a": {"$ref": "#"}}})
+    assert dropped == lost
+    assert normalise(schema) == schema
+
+
 def test_objects_are_closed_where_it_is_asked_for() -> None:
     inner = {"type": "object", "properties": {}}
     root = {
@@ -689,6 +847,33 @@ def test_objects_are_closed_where_it_is_asked_for() -> None:
     assert schema["properties"]["b"]["additionalProperties"] is True
     assert "additionalProperties" not in schema["properties"]["c"]
     assert "additionalProperties" not in normalise(root)
+
+
+ALIASES = {
+    "A": {"anyOf": [{"$ref": "#/$defs/B"}], "description": "a"},
+    "B": {"oneOf": [{"$ref": "#/$defs/C"}]},
+    "C": STRING,
+}
+LOOPS = {"A": {"anyOf": [{"$ref": "#/$defs/B"}]}, "B": {"anyOf": [{"$ref": "#/$defs/A"}]}}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"$defs": ALIASES, "anyOf": [{"$ref": "#/$defs/B"}]}, STRING),
+        ({"$defs": ALIASES, "anyOf": [{"$ref": "#/$defs/A"}], "description": "b"}, STRING | {"description": "b"}),
+        (
+            {"$defs": ALIASES, "type": "array", "items": {"$ref": "#/$defs/A"}},
+            {"type": "array", "items": {"$ref": "#/$defs/C", "description": "a"}, "$defs": {"C": STRING}},
+        ),
+        ({"$defs": LOOPS, "anyOf": [{"$ref": "#/$defs/A"}]}, {}),
+    ],
+)
+def test_a_choice_of_one_reference_is_that_reference(given: dict[str, Any], said: dict[str, Any]) -> None:
+    schema = normalise(given)
+
+    assert schema == said
+    assert normalise(schema) == schema
 
 
 def test_a_schema_without_an_end_is_refused() -> None:
@@ -764,13 +949,28 @@ def test_any_schema_comes_out_in_the_dialect_and_comes_out_again(
     root.pop("$ref", None)
 
     try:
-        once = normalise(root, closed=closed)
+        once = normalise(root, closed=closed, root="object")
     except TypeError:
         assume(False)  # an `allOf` says that it is no object
 
     check(once)
+    assert lint(once, "ultra") == refusals(once) == []
+    service.check(once)
     assert normalise(once, closed=closed) == once
     assert normalise(json.loads(json.dumps(once))) == (once if closed else normalise(once))
+
+
+@settings(max_examples=40)
+@given(schemas, st.dictionaries(names, schemas), st.booleans())
+def test_any_root_comes_out_in_the_dialect_and_comes_out_again(
+    schema: Any, definitions: dict[str, Any], closed: bool
+) -> None:
+    assume(isinstance(schema, dict))
+
+    once = normalise({**schema, "$defs": definitions}, closed=closed)
+
+    assert lint(once, "ultra") == []
+    assert normalise(once, closed=closed) == once
 
 
 def test_nothing_of_this_needs_pydantic() -> None:

@@ -119,7 +119,8 @@ def sample(schema: Mapping[str, Any], *, only_required: bool = False) -> Any:
             names = schema.get("required", ()) if only_required else schema["properties"]
             return Fields({name: sample(schema["properties"][name], only_required=only_required) for name in names})
         case "object":
-            return {"some": "thing"}
+            # It is a JSON schema, too, where that is what the object has to be.
+            return {"type": "object"}
         case "array":
             return [sample(schema["items"], only_required=only_required)]
         case plain:

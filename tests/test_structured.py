@@ -16,6 +16,7 @@ import pytest
 
 from moonshot_async.errors import (
     ContentFilterFinishReasonError,
+    EmptyAnswerError,
     LengthFinishReasonError,
     MoonshotError,
     StructuredOutputError,
@@ -27,7 +28,7 @@ from moonshot_async.structured import (
     function_tool,
     pydantic_function_tool,
 )
-from moonshot_async.types.chat import ChatCompletion, decode_completion
+from moonshot_async.types.chat import ChatCompletion, Usage, decode_completion
 from moonshot_async.types.encoding import NOT_GIVEN, is_type
 from moonshot_async.types.model import Model
 from moonshot_async.types.parsed import ParsedChatCompletion
@@ -115,6 +116,22 @@ def test_a_text_becomes_a_value_of_the_type(type_: Any, text: str, value: Any) -
     assert answer_type(type_).parse(text) == value
     assert answer_type(type_).schema["type"] == "object"
     assert is_type(type_)
+
+
+@pytest.mark.parametrize("fence", ["```json\n{}\n```", "\n```\n{}```\n", "```JSON\r\n{}"])
+def test_a_fence_of_markdown_around_a_text_is_passed_over(fence: str) -> None:
+    text = '{"x": 1, "mood": "good"}'
+    assert answer_type(Point).parse(fence.replace("{}", text)) == Point(1)
+    with pytest.raises(StructuredOutputError) as caught:
+        answer_type(Point).parse(fence.replace("{}", '{"y": 1}'))
+    assert caught.value.text == fence.replace("{}", '{"y": 1}')
+
+
+@pytest.mark.parametrize("text", ["```", "```json {}```", 'Sure:\n```json\n{"x": 1}\n```', "``{}``"])
+def test_what_is_no_fence_is_no_json(text: str) -> None:
+    with pytest.raises(StructuredOutputError) as caught:
+        answer_type(Point).parse(text)
+    assert caught.value.path is None
 
 
 def test_a_type_is_looked_at_once() -> None:
@@ -309,7 +326,7 @@ def test_a_refusal_is_no_answer() -> None:
 
 @pytest.mark.parametrize("content", ["", None, " \n"])
 def test_an_empty_answer_says_so(content: str | None) -> None:
-    with pytest.raises(StructuredOutputError, match=r"is empty, not a Point: .* on reasoning") as caught:
+    with pytest.raises(EmptyAnswerError, match=r"is empty, not a Point: .* on reasoning") as caught:
         Parsing[Point](Point).completion(answer(content, reasoning_content="Hm."))
 
     assert caught.value.text == (content or "")
@@ -328,6 +345,22 @@ def test_an_answer_that_was_cut_is_an_error_where_something_was_to_be_parsed(par
 
     assert cut.value.completion is completion
     assert filtered.value.completion is not None
+    for error in (cut.value, filtered.value):
+        assert error.completions == (error.completion,)
+        assert error.usage is not None
+        assert error.usage.total_tokens == 5
+
+
+def test_an_error_may_keep_the_answers_before_it() -> None:
+    first, last = answer("no"), answer('{"x": ', finish="length")
+    error = LengthFinishReasonError(completion=last)
+    error.add_earlier((first,), Usage(total_tokens=10))
+
+    for twin in (error, copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert twin.completions == (first, last)
+        assert twin.usage.total_tokens == 10
+    assert ContentFilterFinishReasonError().completions == ()
+    assert ContentFilterFinishReasonError().usage is None
 
 
 def test_functions_that_are_not_strict_are_refused_in_the_words_of_openai() -> None:

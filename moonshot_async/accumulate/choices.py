@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from moonshot_async.accumulate.growing import Extras, Text
@@ -24,7 +25,7 @@ MOST_PARTS: Final = 1000
 class ToolCallState:
     """One tool call while its fragments arrive."""
 
-    __slots__ = ("arguments", "extra", "function_extra", "id", "index", "name", "position", "type")
+    __slots__ = ("arguments", "extra", "function_extra", "id", "index", "name", "named_again", "position", "type")
 
     def __init__(self, position: int, index: int | None) -> None:
         self.position = position
@@ -32,6 +33,8 @@ class ToolCallState:
         self.id = ""
         self.type = "function"
         self.name = ""
+        # Whether a later fragment told the name, too, as every fragment of some hosts does.
+        self.named_again = False
         self.arguments = Text()
         self.extra = Extras(grow=True)
         self.function_extra = Extras(grow=True)
@@ -41,7 +44,9 @@ class ToolCallState:
         self.type = delta.type or self.type
         self.extra.add(delta)
         if function := delta.function:
-            self.name = self.name or function.name or ""
+            if function.name:
+                self.named_again = bool(self.name)
+                self.name = self.name or function.name
             self.function_extra.add(function)
             if function.arguments:
                 self.arguments.add(function.arguments)
@@ -52,9 +57,27 @@ class ToolCallState:
         Some hosts leave `index` out, or give every call the same one, and some repeat or renew ids in every fragment.
         """
         name = delta.function.name if delta.function else None
-        if delta.id and self.id:
-            return delta.id != self.id and (delta.index is None or bool(name))
-        return delta.index is None and bool(name and self.name and name != self.name)
+        if delta.id and self.id and delta.id != self.id:
+            return delta.index is None or bool(name)
+        if not (delta.function and name and self.name):
+            return False
+        if delta.index is None and name != self.name and not (delta.id and self.id):
+            return True
+        if delta.id or self.id:
+            # Some tell the call once more at its end, with or without its arguments.
+            more = delta.function.arguments
+            return bool(more) and more != str(self.arguments) and self._is_over()
+        return self._is_over()
+
+    def _is_over(self) -> bool:
+        """Whether a name begins another call, where neither index nor id tells calls apart: this one is whole."""
+        if self.named_again:
+            return False
+        try:
+            value = msgspec.json.decode(str(self.arguments))
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return False
+        return isinstance(value, dict) and bool(value)
 
     def tool_call(self) -> ToolCall:
         # Some hosts send no id; without one the answer to the call could not name it.
@@ -169,11 +192,10 @@ class ChoiceState:
         """The call that a fragment belongs to: the one with its id, else the last one with its index."""
         calls = self.tool_calls
         same = [call for call in calls if delta.index is None or call.index == delta.index]
-        if same:
-            if delta.id and (known := [call for call in same if call.id == delta.id]):
-                return known[0]
-            if not same[-1].begins_another(delta):
-                return same[-1]
+        if delta.id and (known := [call for call in same if call.id == delta.id]):
+            same = known
+        if same and not same[-1].begins_another(delta):
+            return same[-1]
         if len(calls) == MOST_PARTS:
             raise too_many("tool calls in a choice")
         calls.append(ToolCallState(len(calls), delta.index))

@@ -11,8 +11,6 @@ from typing import Any, Final
 
 import msgspec
 
-from moonshot_async.fake.samples import is_endless
-
 MAX_DEPTH: Final = 30
 MAX_PROPERTIES: Final = 3000
 MAX_ANY_OF: Final = 500
@@ -20,7 +18,9 @@ MAX_ENUM: Final = 1000
 MAX_BYTES: Final = 120_000
 
 _TYPES: Final = frozenset({"null", "boolean", "object", "array", "number", "integer", "string"})
+_NOTES: Final = frozenset({"description", "title"})
 _RESERVED: Final = frozenset({"$defs", "$ref", "anyOf", "required", "additionalProperties"})
+_LISTED: Final = frozenset({"string", "number", "integer", "boolean"})
 _DEFS: Final = "#/$defs/"
 # What says something about a value: where a reference or an alternative has it too, the two contradict each other.
 _MEANINGFUL: Final = frozenset(
@@ -54,9 +54,9 @@ def check(schema: Schema) -> None:
         if len(msgspec.json.encode(schema)) > MAX_BYTES:
             raise _fault((), "schema exceeds maximum allowed size")
         if schema:
-            _Checker(schema).check(schema, (), 0)
-            if is_endless(schema):
-                raise _fault((), "detected infinite recursion without termination condition")
+            checker = _Checker(schema)
+            checker.check(schema, (), 0)
+            checker.check_ends()
     except RecursionError:
         raise _fault((), f"schema depth exceeds maximum limit of {MAX_DEPTH}") from None
 
@@ -65,14 +65,18 @@ class _Checker:
     def __init__(self, root: Schema) -> None:
         self._root = root
         self._properties = 0
+        # What is referred to outside of `$defs`, and where.
+        self._targets: list[tuple[Path, Schema]] = []
 
     def check(self, schema: Schema, path: Path, depth: int) -> None:
         """Check one schema, then those in it; `depth` counts the properties around it."""
         if depth > MAX_DEPTH:
             raise _fault(path, f"schema depth exceeds maximum limit of {MAX_DEPTH}")
         _check_type(schema, path)
-        if not isinstance(schema.get("description", ""), str):
-            raise _fault((*path, "description"), "description must be a string")
+        for word in ("description", "$id", "pattern"):
+            value = schema.get(word, "")
+            if not isinstance(value, str) and (value is not None or word == "description"):
+                raise _fault((*path, word), f"{word} must be a string")
         if "enum" in schema:
             _check_enum(schema, path)
         if "$ref" in schema:
@@ -83,6 +87,33 @@ class _Checker:
             self._check_object(schema, path)
         for place, inner, deeper in _inner(schema, path):
             self.check(inner, place, depth + deeper)
+
+    def check_ends(self) -> None:
+        """Check that values come to an end: that some way through what they must hold leads to one that holds none."""
+        endless = [path for path, target in self._targets if not self._ends(target, set())]
+        if endless and not self._ends(self._root, set()):
+            raise _fault(endless[0], "detected infinite recursion without termination condition")
+
+    def _ends(self, schema: Any, seen: set[int]) -> bool:
+        if not isinstance(schema, Mapping) or id(schema) in seen:
+            return False
+        seen.add(id(schema))
+        kinds = _types(schema)
+        if not schema or any(kind not in ("object", "array") for kind in kinds):
+            return True
+        further = [*schema.get("anyOf", ())]
+        if kinds[-1:] == ["array"]:
+            if not schema.get("items"):
+                return True
+            further.append(schema["items"])
+        if kinds[-1:] == ["object"]:
+            required, properties = schema.get("required"), schema.get("properties")
+            if not required or not properties:
+                return True
+            further += [properties[name] for name in required]
+        if "$ref" in schema:
+            further.append(self._target(schema["$ref"]))
+        return any(self._ends(one, seen) for one in further)
 
     def _check_object(self, schema: Schema, path: Path) -> None:
         properties, required = schema.get("properties", {}), schema.get("required", [])
@@ -112,18 +143,29 @@ class _Checker:
         reference, place = schema["$ref"], (*path, "$ref")
         if not isinstance(reference, str):
             raise _fault(place, "$ref must be a string")
-        target: Any = self._root
-        if reference != "#":
-            if not reference.startswith(_DEFS):
-                raise _fault(place, f"references must start with {_DEFS}")
-            if "$defs" not in self._root:
-                raise _fault(place, f"$defs not found for reference: {reference}")
-            for step in reference.split("/")[1:]:
-                target = target.get(step) if isinstance(target, Mapping) else None
+        if reference != "#" and not reference.startswith(_DEFS):
+            raise _fault(place, f"references must start with {_DEFS}")
+        if reference != "#" and "$defs" not in self._root:
+            raise _fault(place, f"$defs not found for reference: {reference}")
+        target = self._target(reference)
         if not isinstance(target, Mapping):
             raise _fault((), f"invalid $ref path: {reference}")
+        if path[:1] == ("$defs",):
+            return
+        self._targets.append((path, target))
         if conflicts := sorted((_MEANINGFUL | {"description"}) & schema.keys() & target.keys()):
             raise _fault(path, f"conflicting keywords found after $ref expansion: {', '.join(conflicts)}")
+
+    def _target(self, reference: str) -> Any:
+        found: Any = self._root
+        for step in reference.split("/")[1:]:
+            found = found.get(step) if isinstance(found, Mapping) else None
+        return found
+
+
+def _types(schema: Schema) -> list[Any]:
+    kind = schema.get("type", [])
+    return kind if isinstance(kind, list) else [kind]
 
 
 def _check_type(schema: Schema, path: Path) -> None:
@@ -142,10 +184,19 @@ def _check_type(schema: Schema, path: Path) -> None:
             raise _fault(path, "type array cannot be empty")
         if not all(isinstance(one, str) and one in _TYPES for one in kind):
             raise _fault(path, "invalid type in type array")
+        _check_beside_types(schema, kind, path)
     elif not isinstance(kind, str):
         raise _fault(path, "type must be string or array of strings")
     elif kind not in _TYPES:
         raise _fault(path, "invalid type")
+
+
+def _check_beside_types(schema: Schema, kinds: list[str], path: Path) -> None:
+    """Beside several types stands nothing that concerns one of them, but an enum of values that may be null."""
+    if len(kinds) == 1 or (len(kinds) == 2 and schema.get("enum") is not None):
+        return
+    for word in schema.keys() - _NOTES - ({"type"} if path else {"type", "$defs", "$id"}):
+        raise _fault(path, f"keyword {word} is not allowed in combination with multiple types")
 
 
 def _check_enum(schema: Schema, path: Path) -> None:
@@ -158,25 +209,32 @@ def _check_enum(schema: Schema, path: Path) -> None:
         raise _fault(place, f"enum array cannot have more than {MAX_ENUM} items")
     if "type" not in schema:
         raise _fault(path, "type is not defined")
-    types: list[str] = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    types = _types(schema)
+    if len(types) > 2 or (len(types) == 2 and ("null" not in types or not {*types} & _LISTED)):
+        raise _fault(path, "when type is array and enum is specified, one of two types must be null")
     for option in options:
-        if not any(_matches(option, kind) for kind in types):
+        if not _matches(option, types):
             shown = msgspec.json.encode(option).decode()
             raise _fault(place, f"enum value ({shown}) does not match any type in [{' '.join(types)}]")
 
 
-def _matches(option: Any, kind: str) -> bool:
-    """Whether an enum may hold this: texts and numbers of the type, and nothing else."""
-    if isinstance(option, bool):
-        return False
-    match kind:
-        case "string":
-            return isinstance(option, str)
-        case "integer":
-            return isinstance(option, int) or (isinstance(option, float) and option.is_integer())
-        case "number":
-            return isinstance(option, int | float)
+def _matches(option: Any, kinds: list[str]) -> bool:
+    """Whether an enum may hold this: its types are asked in turn, and one of numbers has the last word."""
+    number = isinstance(option, int | float) and not isinstance(option, bool)
+    for kind in kinds:
+        if kind in ("integer", "number"):
+            return number and (kind == "number" or option == int(option))
+        if kind == _type_of(option):
+            return True
     return False
+
+
+def _type_of(option: Any) -> str:
+    if option is None or isinstance(option, bool):
+        return "null" if option is None else "boolean"
+    if isinstance(option, str | list):
+        return "string" if isinstance(option, str) else "array"
+    return "object" if isinstance(option, Mapping) else "number"
 
 
 def _check_any_of(schema: Schema, path: Path) -> None:
@@ -198,8 +256,7 @@ def _check_any_of(schema: Schema, path: Path) -> None:
 
 def _inner(schema: Schema, path: Path) -> Iterator[tuple[Path, Schema, int]]:
     """The schemas inside one, each with its path and how much deeper it lies."""
-    if not path:
-        yield from _definitions(schema.get("$defs", {}))
+    yield from _definitions(schema.get("$defs", {}), path)
     for name, property in schema.get("properties", {}).items():
         yield (*path, "properties", name), property, 1
     for branch in schema.get("anyOf", ()):
@@ -215,17 +272,25 @@ def _inner(schema: Schema, path: Path) -> Iterator[tuple[Path, Schema, int]]:
         yield (*path, "additionalProperties"), additional, 0
 
 
-def _definitions(definitions: Any) -> Iterator[tuple[Path, Schema, int]]:
+def _definitions(definitions: Any, path: Path) -> Iterator[tuple[Path, Schema, int]]:
+    place = (*path, "$defs")
     if not isinstance(definitions, Mapping):
-        raise _fault(("$defs",), "$defs must be an object")
+        raise _fault(place, "$defs must be an object")
     for name, definition in definitions.items():
         if not name:
-            raise _fault(("$defs",), "$defs property name cannot be empty")
-        if "/" in name:
-            raise _fault(("$defs",), f"$defs property name '{name}' cannot contain '/' character")
+            raise _fault(place, "$defs property name cannot be empty")
         if not isinstance(definition, Mapping):
-            raise _fault(("$defs",), f"$defs schema must be object: {name}")
-        yield ("$defs", name), definition, 0
+            raise _fault(place, f"$defs schema must be object: {name}")
+        _check_slashes({name: definition}, place)
+        yield (*place, name), definition, 0
+
+
+def _check_slashes(value: Any, path: Path) -> None:
+    for name, inner in value.items() if isinstance(value, Mapping) else ():
+        if "/" in name:
+            raise _fault(path, f"$defs property name '{name}' cannot contain '/' character")
+        for one in inner if isinstance(inner, list) else (inner,):
+            _check_slashes(one, (*path, name))
 
 
 def _fault(path: Path, message: str) -> MFJSError:

@@ -8,7 +8,21 @@ the type validates the answer with it.
 See: https://github.com/MoonshotAI/walle/blob/main/docs/mfjs-spec.md
 """
 
+from moonshot_async.mfjs.findings import Finding, Level, Limits
+from moonshot_async.mfjs.linter import lint
 from moonshot_async.mfjs.normaliser import normalise
 from moonshot_async.mfjs.schemas import is_pydantic, pydantic_adapter, schema_of
+from moonshot_async.mfjs.sendable import refusal, refusals
 
-__all__ = ["is_pydantic", "normalise", "pydantic_adapter", "schema_of"]
+__all__ = [
+    "Finding",
+    "Level",
+    "Limits",
+    "is_pydantic",
+    "lint",
+    "normalise",
+    "pydantic_adapter",
+    "refusal",
+    "refusals",
+    "schema_of",
+]

@@ -17,13 +17,15 @@ def text_of(schema: Schema) -> str | None:
     return description if isinstance(description, str) and description else None
 
 
-def told(schema: Schema) -> str | None:
-    """The description of a schema, and in it what the dialect has no other words for."""
+def told(schema: Schema, further: list[str]) -> str | None:
+    """The description of a schema, and in it what the dialect has no other words for: `further` properties, too."""
     description = text_of(schema)
     hints = [f"{word}: {value}" for word in _TOLD if isinstance(value := schema.get(word), str) and value]
-    if not hints or "string" not in types_of(schema):
-        return description
-    return " ".join(filter(None, (description, f"({', '.join(hints)})")))
+    if "string" not in types_of(schema):
+        hints = []
+    if further:
+        hints.append(f"further properties: {', '.join(further)}")
+    return " ".join(filter(None, (description, f"({', '.join(hints)})" if hints else None))) or None
 
 
 def notes_of(schema: Schema) -> Schema:

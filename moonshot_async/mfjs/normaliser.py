@@ -1,47 +1,55 @@
 """Any JSON Schema, of whatever draft, made to fit the dialect."""
 
-import re
-from collections.abc import Set
-from typing import Any, Final
-from urllib.parse import unquote
+from contextlib import suppress
+from typing import Any, Final, Literal
 
 from moonshot_async.mfjs.assembly import LOCAL, any_of, any_value, described, finished, is_any
+from moonshot_async.mfjs.findings import LIMITS, step_of
 from moonshot_async.mfjs.joining import merged, notes_of, text_of, told
+from moonshot_async.mfjs.lint_parts import is_usable_name
+from moonshot_async.mfjs.linter import lint
+from moonshot_async.mfjs.losses import Losses
+from moonshot_async.mfjs.pointers import name_of, pointed_at
+from moonshot_async.mfjs.roots import laid_together, options_of
 from moonshot_async.mfjs.vocabulary import CONSTRAINTS, KEPT, REWORDED, Schema, bounded, by_type, default_of, types_of
 
-_NO_NAME: Final = re.compile(r"[^A-Za-z0-9_.-]+")
+Root = Literal["any", "object"]
+
 # How many schemas one may become: what is said once for many branches is written for each of them.
 _MOST: Final = 50_000
 
 
-def normalise(schema: Schema, *, closed: bool = False, dropped: list[str] | None = None) -> Schema:
+def normalise(schema: Schema, *, closed: bool = False, dropped: list[str] | None = None, root: Root = "any") -> Schema:
     """Say a JSON Schema in the dialect. What it cannot say is left out, so that more may be allowed, never less.
 
     References point to `#/$defs/…`, and only there; `type` stands in the branches of `anyOf`, which stands for `oneOf`,
     `nullable` and lists of types too; `const` is an `enum`, whose values are of one type; tuples are lists of whatever
     their items may be; `format` and `pattern` of a text are told in its description. The schema that is given is not
-    changed, and what comes out comes out again as it went in.
+    changed, and what comes out comes out again as it went in. `lint` finds nothing in it, at any level.
 
     Args:
-        schema: its root describes an object, or anything (`{}`).
+        schema: of any draft. The service takes one whose root has the type `object`, or `{}`, which says nothing.
         closed: whether objects with `properties` that say nothing of others allow none.
         dropped: takes the places of what is left out, as JSON pointers into the schema that is given. Where parts of a
             schema are put together (`allOf`, siblings of `$ref`) it is the place where they meet.
+        root: "object" to refuse what the service takes nowhere: a root that is none.
 
     Raises:
-        TypeError: the root is no object, or the schema none.
-        ValueError: it is nested too deeply, contains itself, or becomes too large.
+        TypeError: the schema is no object; or its root is none, and has to be.
+        ValueError: it is nested too deeply, contains itself, or passes a limit of the dialect.
 
     See: https://github.com/MoonshotAI/walle/blob/main/docs/mfjs-spec.md
     """
     if not isinstance(schema, dict):
         raise TypeError(f"a schema is a JSON object, not {type(schema).__name__}")
-    lost: list[str] = [] if dropped is None else dropped
-    try:
-        return _Normaliser(schema, closed, lost).root()
-    except RecursionError:
-        pass
-    raise ValueError("the schema is nested too deeply, or contains itself")
+    normal = None
+    with suppress(RecursionError):
+        normal = _Normaliser(schema, closed, [] if dropped is None else dropped).root(root)
+    if normal is None:
+        raise ValueError("the schema is nested too deeply, or contains itself")
+    if findings := lint(normal, "ultra"):
+        raise ValueError(f"the schema cannot be said in the dialect: {findings[0]}")
+    return normal
 
 
 class _Normaliser:
@@ -50,40 +58,60 @@ class _Normaliser:
     def __init__(self, schema: Schema, closed: bool, dropped: list[str]) -> None:
         self._source = schema
         self._closed = closed
-        self._dropped = dropped
+        self._losses = Losses(dropped)
         self._roots = {"#"}
         # The names of what references point to, and which of that was not looked at yet.
         self._names: dict[str, str] = {}
         self._definitions: dict[str, Schema] = {}
         self._waiting: list[str] = []
         self._made = 0
+        # Whether what is made now stands in `$defs`, where fewer names are allowed.
+        self._defining = False
         # What was put in the place of a reference: in the schema at hand, and in those around it.
         self._inside: frozenset[str] = frozenset()
         self._around: frozenset[str] = frozenset()
 
-    def root(self) -> Schema:
+    def root(self, wanted: Root) -> Schema:
         flat = self._flat(self._source)
         while "$ref" in flat and flat["$ref"] not in self._roots:
             # The root may be but a name for a definition, which then refers to itself as to the root.
             self._roots.add(flat["$ref"])
-            target = self._target(flat["$ref"])
-            flat = merged(notes_of(flat), self._flat(target) if isinstance(target, dict) else {})
+            if not isinstance(target := pointed_at(self._source, flat["$ref"]), dict):
+                break
+            flat = merged(notes_of(flat), self._flat(target))
         if not flat.keys() & CONSTRAINTS - {"$ref"}:
+            self._losses.add(flat, "#", {"$ref", "default", "description"})
+            self._losses.notes(flat, "#")
             return {}
-        if "object" not in types_of(flat):
+        root = self._root(flat, wanted)
+        if isinstance(name := self._source.get("$id"), str) and root:
+            root = {**root, "$id": name}
+        self._defining = True
+        while self._waiting:
+            pointer = self._waiting.pop(0)
+            found = pointed_at(self._source, pointer)
+            self._definitions[self._names[pointer]] = self._schema(found, pointer) or any_value()
+        whole, lost = finished(root, self._definitions)
+        self._losses.add(lost, "#", {*lost})
+        return whole
+
+    def _root(self, flat: Schema, wanted: Root) -> Schema:
+        """The root: an object wherever it says so, whatever else it says."""
+        kinds = types_of(flat)
+        if "object" in kinds and (wanted == "object" or kinds == ["object"]):
+            self._losses.add(flat, "#", CONSTRAINTS - KEPT["object"] - {"type", "nullable"} | {"default"})
+            self._losses.notes(flat, "#")
+            for word in ("anyOf", "oneOf"):
+                # What they refer to is put in its place where more is said beside it.
+                whole = [self._flat({"allOf": [one, {"type": "object"}]}) for one in options_of(flat, word)]
+                flat = laid_together(flat, whole)
+            return described(self._object(flat, "#"), self._told(flat))
+        if wanted == "object":
             raise TypeError(
                 "the root of a schema must be an object; give the value a name in one, for example "
                 '{"type": "object", "properties": {"value": …}, "required": ["value"]}'
             )
-        self._lose(flat, "#", CONSTRAINTS - KEPT["object"] - {"type", "nullable"})
-        root = self._object(flat, "#")
-        if isinstance(name := self._source.get("$id"), str):
-            root["$id"] = name
-        root = described(root, text_of(flat))
-        while self._waiting:
-            pointer = self._waiting.pop(0)
-            self._definitions[self._names[pointer]] = self._schema(self._target(pointer), pointer) or any_value()
-        return finished(root, self._definitions)
+        return self._said(flat, "#") or {}
 
     def _schema(self, node: Any, path: str) -> Schema | None:
         """A schema inside of another one; None where it allows nothing."""
@@ -98,8 +126,10 @@ class _Normaliser:
         return schema
 
     def _said(self, flat: Schema, path: str) -> Schema | None:
-        description = told(flat)
+        description = self._told(flat)
+        self._losses.notes(flat, path)
         if "$ref" in flat:
+            self._losses.add(flat, path, {"default"})
             return self._reference(flat["$ref"], description, path)
         word = next((word for word in ("anyOf", "oneOf") if isinstance(flat.get(word), list) and flat[word]), None)
         branches = self._by_type(flat, path) if word is None else self._by_option(word, flat, path)
@@ -107,13 +137,16 @@ class _Normaliser:
             return None
         if flat.get("nullable") is True:
             branches.append({"type": "null"})
-        return any_of(branches, description)
+        schema = any_of(branches, description)
+        if word is not None and len(schema.get("anyOf", ())) > LIMITS.max_branches:
+            self._losses.add(flat, path, {word})
+            return described(any_value(), description)
+        return schema
 
     def _by_option(self, word: str, flat: Schema, path: str) -> list[Schema]:
         """The branches of `anyOf` or `oneOf`, each with all that is said beside them."""
         rest = {name: flat[name] for name in flat.keys() & CONSTRAINTS - {"anyOf", "oneOf", "nullable"}}
-        if word == "anyOf":
-            self._lose(flat, path, {"oneOf"})
+        self._losses.add(flat, path, {"default"} | ({"oneOf"} if word == "anyOf" else set()))
         branches = []
         for place, option in enumerate(flat[word]):
             whole = {"allOf": [option, rest]} if rest and isinstance(option, dict) else option
@@ -125,9 +158,12 @@ class _Normaliser:
         """A branch for each type that values may have."""
         kinds = by_type(flat)
         kept = REWORDED.union(*(KEPT[kind] for kind, _ in kinds))
-        self._lose(flat, path, CONSTRAINTS - kept)
+        self._losses.add(flat, path, CONSTRAINTS - kept)
         branches = []
         for kind, values in kinds:
+            if values and len(values) > LIMITS.max_enum:
+                values = None
+                self._losses.add(flat, path, {"enum"})
             if kind == "object":
                 branch = self._object(flat, path)
             elif kind == "array":
@@ -137,29 +173,52 @@ class _Normaliser:
             branches.append({**branch, "enum": values} if values else branch)
         if len(branches) == 1 and (default := default_of(kinds[0][0], flat)) is not None:
             branches[0]["default"] = default
+        else:
+            self._losses.add(flat, path, {"default"})
         return branches or [any_value()]
 
     def _object(self, flat: Schema, path: str) -> Schema:
         schema: Schema = {"type": "object"}
-        properties = flat.get("properties")
+        properties, unsaid = flat.get("properties"), []
         if isinstance(properties, dict):
-            members = {name: self._schema(one, f"{path}/properties/{_step(name)}") for name, one in properties.items()}
-            schema["properties"] = {name: one for name, one in members.items() if one is not None}
+            schema["properties"] = {}
+            for name, one in properties.items():
+                member = self._schema(one, f"{path}/properties/{step_of(name)}")
+                if member is not None and not self._is_usable(name):
+                    self._losses.add([name], f"{path}/properties", {name})
+                    unsaid.append(one)
+                elif member is not None:
+                    schema["properties"][name] = member
         required = flat.get("required")
         if isinstance(required, list):
             known = schema.get("properties", {})
             names = list(dict.fromkeys(name for name in required if isinstance(name, str) and name in known))
             if names:
                 schema["required"] = names
-        others = flat.get("additionalProperties", False if self._closed and "properties" in schema else None)
-        if others is False and isinstance(patterns := flat.get("patternProperties"), dict) and patterns:
-            others = {"anyOf": list(patterns.values())}
+        others = self._others(flat, path, unsaid)
+        return schema if others is None else schema | {"additionalProperties": others}
+
+    def _others(self, flat: Schema, path: str, unsaid: list[Any]) -> Schema | bool | None:
+        """What properties may be of which the schema says no name, or cannot say it."""
+        others = flat.get("additionalProperties", False if self._closed and "properties" in flat else None)
+        patterns = flat.get("patternProperties")
+        more = [*(patterns.values() if isinstance(patterns, dict) else ()), *unsaid]
+        if more and (others is False or isinstance(others, dict)):
+            others = {"anyOf": [*more, others]}
         if isinstance(others, dict):
             one = self._schema(others, f"{path}/additionalProperties")
-            others = one if one is not None and not is_any(one) else one is not None
-        if others is not None:
-            schema["additionalProperties"] = others if isinstance(others, dict) else bool(others)
-        return schema
+            return one if one is not None and not is_any(one) else one is not None
+        return None if others is None else bool(others)
+
+    def _is_usable(self, name: str) -> bool:
+        """Whether the dialect allows a property of that name, where it is to stand."""
+        return is_usable_name(name) and not (self._defining and "/" in name)
+
+    def _told(self, flat: Schema) -> str | None:
+        """The description of a schema, and in it what the dialect has no other words for."""
+        properties = flat.get("properties")
+        named = properties if isinstance(properties, dict) and "object" in types_of(flat) else {}
+        return told(flat, [name for name in named if name and not self._is_usable(name)])
 
     def _array(self, flat: Schema, path: str) -> Schema:
         schema = bounded("array", flat)
@@ -204,7 +263,7 @@ class _Normaliser:
     def _inlined(self, pointer: str, seen: tuple[str, ...] = ()) -> Schema:
         """What a reference points to, in its place; nothing where it leads back to itself."""
         self._count()
-        target = None if pointer in seen or pointer in self._around else self._target(pointer)
+        target = None if pointer in seen or pointer in self._around else pointed_at(self._source, pointer)
         if not isinstance(target, dict):
             return {}
         seen = (*seen, pointer)
@@ -214,7 +273,7 @@ class _Normaliser:
 
     def _reference(self, pointer: str, description: str | None, path: str) -> Schema:
         seen: set[str] = set()
-        while isinstance(target := self._target(pointer), dict) and pointer not in seen:
+        while isinstance(target := pointed_at(self._source, pointer), dict) and pointer not in seen:
             seen.add(pointer)
             flat = self._flat(target)
             if "$ref" not in flat:
@@ -223,46 +282,18 @@ class _Normaliser:
             # A name for a name: what that one names is named at once.
             pointer, description = flat["$ref"], description or text_of(flat)
         if not isinstance(target, bool):
-            self._lose({"$ref": pointer}, path, {"$ref"})
+            self._losses.add(["$ref"], path, {"$ref"})
         return described(any_value(), description)
 
     def _name(self, pointer: str) -> str:
         if pointer in self._roots:
             return "#"
         if pointer not in self._names:
-            base = _NO_NAME.sub("_", _steps(pointer)[-1]) or "schema"
-            name, taken, number = base, set(self._names.values()), 1
-            while name in taken:
-                number += 1
-                name = f"{base}_{number}"
-            self._names[pointer] = name
+            self._names[pointer] = name_of(pointer, self._names.values())
             self._waiting.append(pointer)
         return LOCAL + self._names[pointer]
-
-    def _target(self, pointer: str) -> Any:
-        """What a JSON pointer points to in the schema that is given; None where that is nothing."""
-        if not (pointer + "/").startswith("#/"):
-            return None
-        found: Any = self._source
-        for step in _steps(pointer):
-            if isinstance(found, list) and step.isdecimal() and int(step) < len(found):
-                found = found[int(step)]
-            else:
-                found = found.get(step) if isinstance(found, dict) else None
-        return found
-
-    def _lose(self, flat: Schema, path: str, words: Set[str]) -> None:
-        self._dropped += [f"{path.removeprefix('#')}/{word}" for word in flat if word in words]
 
     def _count(self) -> None:
         self._made += 1
         if self._made > _MOST:
             raise ValueError(f"the schema becomes too large: it has more than {_MOST} parts in the dialect")
-
-
-def _steps(pointer: str) -> list[str]:
-    return [unquote(step).replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
-
-
-def _step(name: object) -> str:
-    return str(name).replace("~", "~0").replace("/", "~1")

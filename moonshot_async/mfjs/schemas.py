@@ -5,31 +5,35 @@ from typing import Any
 
 import msgspec
 
-from moonshot_async.mfjs.normaliser import normalise
+from moonshot_async.mfjs.normaliser import Root, normalise
 
 _REF = "#/$defs/{}"
 
 
-def schema_of(type_: Any) -> dict[str, Any]:
-    """The schema of a type whose values are JSON objects.
+def schema_of(type_: Any, *, root: Root = "any") -> dict[str, Any]:
+    """The schema of a type, in the dialect.
 
     A field is required when it has no default. Objects are closed: no fields but those of the type, unless it says
     otherwise.
 
     Args:
-        type_: a `msgspec.Struct`, dataclass, `TypedDict`, pydantic model or dataclass, or `dict[str, …]`; inside of
-            them whatever msgspec or pydantic has a schema for.
+        type_: a `msgspec.Struct`, dataclass, `TypedDict`, pydantic model or dataclass, or whatever else msgspec or
+            pydantic has a schema for: enums, `Literal`, unions, lists, `dict[str, …]`, `Annotated[…, msgspec.Meta()]`.
+        root: "object" for types whose values are JSON objects alone: the service takes no other root.
 
     Raises:
-        TypeError: values of the type are no objects (the service takes no other root), or it has no schema.
+        TypeError: the type has no schema; or its values are no objects, and have to be.
 
     See: https://github.com/MoonshotAI/walle/blob/main/docs/mfjs-spec.md
     """
     name = getattr(type_, "__qualname__", None) or str(type_)
     try:
-        return normalise(_pydantic_schema(type_) if is_pydantic(type_) else _msgspec_schema(type_), closed=True)
+        foreign = _pydantic_schema(type_) if is_pydantic(type_) else _msgspec_schema(type_)
+        return normalise(foreign, closed=True, root=root)
     except (TypeError, ValueError, NameError, AttributeError, RuntimeError) as error:
         reason = str(error)
+    except KeyError as error:  # how msgspec says that it cannot tell two types apart
+        reason = f"there are two types of one name in it: {error}. Give one of them another name"
     raise TypeError(f"{name} cannot be sent as a schema: {reason}")
 
 

@@ -62,7 +62,7 @@ class Estimates:
 
     def of(self, body: bytes | Upload) -> Estimate:
         """What a request of this body will count. One that makes no sense counts as many bytes do."""
-        asked, text, media = _read(body) if isinstance(body, bytes) else (_Asked(), _tokens(body.length), 0)
+        asked, text, media = _read(body) if isinstance(body, bytes) else (_Asked(), text_tokens(body.length), 0)
         prompt = math.ceil(text * self._text_ratio + media * self._media_ratio)
         most = asked.max_completion_tokens or asked.max_tokens or asked.max_output_tokens or 0
         return Estimate(max(1, prompt), most if most > 0 else self._default(asked.model), text, media)
@@ -89,6 +89,31 @@ class Estimates:
             if len(self._defaults) < _MOST_MODELS:
                 self._defaults[model] = known
         return known
+
+
+def message_tokens(message: bytes | msgspec.Raw) -> tuple[int, int]:
+    """Estimate what one message counts: tokens of text, and of media and searches.
+
+    Args:
+        message: its JSON. What its media are is not looked at, so that their URLs may be left out.
+
+    Raises:
+        msgspec.DecodeError: it is no message.
+    """
+    asked, size, media = _MESSAGE.decode(message), len(message), 0
+    if _is_list(asked.content):
+        for part in _RAWS.decode(asked.content):
+            if counts := _MEDIA_TOKENS.get(_PART.decode(part).type):
+                size -= len(part)
+                media += counts
+    elif asked.role == "tool":
+        media += _found(asked.content)
+    return text_tokens(size), media
+
+
+def text_tokens(size: int) -> int:
+    """Estimate the tokens of so many bytes of JSON or text."""
+    return -(-size // _BYTES_PER_TOKEN)
 
 
 class _Asked(msgspec.Struct):
@@ -139,7 +164,7 @@ def _read(body: bytes) -> tuple[_Asked, int, int]:
         asked = _ASKED.decode(body)
         return asked, *_prompt(asked)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _Asked(), _tokens(len(body)), 0
+        return _Asked(), text_tokens(len(body)), 0
 
 
 def _prompt(asked: _Asked) -> tuple[int, int]:
@@ -147,24 +172,18 @@ def _prompt(asked: _Asked) -> tuple[int, int]:
     messages = asked.messages
     # Each of them is counted by itself, and rounded up.
     text = sum(
-        _tokens(len(raw)) for raw in (asked.tools, asked.response_format, asked.system, asked.instructions) if raw
+        text_tokens(len(raw)) for raw in (asked.tools, asked.response_format, asked.system, asked.instructions) if raw
     )
     if asked.input:
         if _is_list(asked.input):
             messages = _RAWS.decode(asked.input)
         else:
-            text += _tokens(len(asked.input))
+            text += text_tokens(len(asked.input))
     media = 0
     for raw in messages:
-        message, size = _MESSAGE.decode(raw), len(raw)
-        if _is_list(message.content):
-            for part in _RAWS.decode(message.content):
-                if counts := _MEDIA_TOKENS.get(_PART.decode(part).type):
-                    size -= len(part)
-                    media += counts
-        elif message.role == "tool":
-            media += _found(message.content)
-        text += _tokens(size)
+        of_text, of_media = message_tokens(raw)
+        text += of_text
+        media += of_media
     return text, media
 
 
@@ -181,10 +200,6 @@ def _found(content: msgspec.Raw) -> int:
     except msgspec.DecodeError:
         return 0
     return max(0, min(tokens, _MOST_FOUND))
-
-
-def _tokens(size: int) -> int:
-    return -(-size // _BYTES_PER_TOKEN)
 
 
 def _default_of(model: str, catalog: "Catalog | None") -> int:

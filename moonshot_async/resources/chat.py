@@ -11,6 +11,7 @@ from moonshot_async.accumulate import ChatAccumulator
 from moonshot_async.redaction import Unseen, forget_locals
 from moonshot_async.resources.call import BodyOptions, CallOptions, Resource, take_options
 from moonshot_async.resources.media_urls import check_media_urls
+from moonshot_async.resources.schema_check import check_schemas
 from moonshot_async.streaming import Progress, Stream
 from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk, decode_chunk, decode_completion
 from moonshot_async.types.chat_params import CompletionParams, CompletionRequest, UnformattedParams
@@ -272,6 +273,8 @@ def _prepare(params: dict[str, Any], stream: object, *, call: str) -> _Prepared:
         raise TypeError("thinking and reasoning_effort exclude each other: K2.x takes thinking, K3 reasoning_effort")
     if request.response_format is not NOT_GIVEN and is_type(request.response_format):
         raise TypeError("create() takes no type as response_format: parse() does, and stream()")
+    if request.tools is not NOT_GIVEN or request.response_format is not NOT_GIVEN:
+        check_schemas(request)
     messages = message_list(request.messages)
     texts = only_texts(messages)
     request.messages = messages if texts else sendable(messages)

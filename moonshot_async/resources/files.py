@@ -5,6 +5,7 @@ See: https://platform.kimi.ai/docs/api/files
 
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Final, Literal, Unpack
 
@@ -235,6 +236,17 @@ class Files(Resource):
                 return (await _content(files._pipeline, request)).text
             finally:
                 await files._discard(uploaded.id, options, whole.deadline)
+
+    def as_one_call(self) -> AbstractContextManager[None]:
+        """Have calls belong together: `with client.files.as_one_call():`; never around a `yield`.
+
+        What was begun is brought to its end while the client is drained: a file that was uploaded is deleted again.
+
+        Raises:
+            ClientClosedError: no new calls are taken.
+        """
+        pipeline = self._pipeline.typed
+        return pipeline.whole(pipeline.request("POST", _PATH))
 
     def _request(self, method: str, file_id: str, tail: str = "", **options: Unpack[CallOptions]) -> Request:
         return self._pipeline.request(method, f"{_PATH}/{path_segment(file_id, 'file_id')}{tail}", **options)

@@ -35,13 +35,24 @@ _REASONS: Final[dict[type[OSError], str]] = {
 }
 
 
+class Measured:
+    """What was looked at before it is given as content: for helpers that must know a file before they upload it.
+
+    Attributes:
+        source: closed by the upload.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+
 def name_of(content: Any) -> str | None:
     """The last part of the path of a file; None where it has none.
 
     Raises:
         TypeError: the content is nothing that can be sent.
     """
-    if isinstance(content, (bytes, bytearray, memoryview)):
+    if isinstance(content, (bytes, bytearray, memoryview, Measured)):
         return None
     if isinstance(content, str):
         raise TypeError("file must not be a str: Path(...) for a file of that name, .encode() for the text itself")
@@ -62,7 +73,7 @@ def name_of(content: Any) -> str | None:
     return None if last.startswith("<") else last
 
 
-async def measured(content: Content) -> Source:
+async def measured(content: Content | Measured) -> Source:
     """Find out how many bytes there are; whoever gets the source closes it.
 
     Raises:
@@ -71,6 +82,8 @@ async def measured(content: Content) -> Source:
     """
     if isinstance(content, (bytes, bytearray, memoryview)):
         return Memory(content)
+    if isinstance(content, Measured):
+        return content.source
     if isinstance(content, os.PathLike):
         return await _of_path(Path(os.fsdecode(content)))
     return await _of_object(content)

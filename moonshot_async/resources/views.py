@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from moonshot_async.pipeline import Pipeline
 
 # These make several calls, or none that has one answer.
-_NO_SINGLE_CALL: Final = frozenset({"extract", "results", "retrieve_content", "run", "stream", "wait_for_processing"})
+_NO_SINGLE_CALL: Final = frozenset(
+    {"as_one_call", "extract", "results", "retrieve_content", "run", "stream", "wait_for_processing"}
+)
 
 
 class View:

@@ -165,6 +165,15 @@ def excerpt(data: bytes) -> str:
     return data[:_EXCERPT_CHARS].decode("utf-8", "replace")
 
 
+def without_fence(text: str) -> str:
+    """The JSON text in a fence of Markdown, where a model put one around all of its answer; else the text as it is."""
+    bare = text.lstrip()
+    if not bare.startswith("```"):
+        return text
+    first, _, rest = bare.partition("\n")
+    return text if "`" in first[3:] else rest.rstrip().removesuffix("```")
+
+
 # A surrogate escape that is not half of a pair. Even runs of backslashes before it are escaped backslashes.
 # As text: `re` compiles it when it is needed.
 _SURROGATE: Final = (

@@ -50,6 +50,16 @@ def referring(definition: Any, **beside: Any) -> dict[str, Any]:
         referring({"type": "string"}, description="a", title="A"),
         referring({"type": "string", "title": "B"}, description="a", title="A"),
         referring({"anyOf": [{"$ref": "#"}, {"$ref": "#/$defs/B"}, {"type": "null"}]}),
+        holding({"type": ["string", "null"], "enum": ["a", None]}),
+        holding({"type": ["null", "integer"], "enum": [1, None]}),
+        holding({"type": "boolean", "enum": [True]}),
+        holding({"type": "array", "enum": [[], [1]]}),
+        holding({"type": "array", "items": {"$ref": "#"}}),
+        holding(
+            {"anyOf": [{"type": "array", "maxItems": 0}, {"type": "array", "items": {"$ref": "#"}}]}, required=["a"]
+        ),
+        {**holding({"$ref": "#"}, required=["a", "b"]), "properties": {"a": {"$ref": "#"}, "b": {"type": "null"}}},
+        {**PERSON, "$defs": {"B": {"$ref": "#", "properties": {}}}},
         holding({"$ref": "#"}),
         holding({"$ref": "#/$defs/B/properties/name"}, **{"$defs": {"B": PERSON}}),
         nested(30),
@@ -117,10 +127,18 @@ def test_the_dialect_is_accepted_and_unknown_keywords_are_ignored(schema: dict[s
         (holding({"type": "string", "enum": ["a", 1]}), "enum value (1) does not match any type in [string]"),
         (holding({"type": "integer", "enum": [1, 1.5]}), "enum value (1.5) does not match any type in [integer]"),
         (holding({"type": "number", "enum": [1, "a"]}), 'enum value ("a") does not match any type in [number]'),
-        (holding({"type": "boolean", "enum": [True]}), "enum value (true) does not match any type in [boolean]"),
+        (holding({"type": "string", "enum": [True]}), "enum value (true) does not match any type in [string]"),
         (
-            holding({"type": ["string", "null"], "enum": ["a", None]}),
-            "enum value (null) does not match any type in [string null]",
+            holding({"type": ["integer", "null"], "enum": [1, None]}),
+            "enum value (null) does not match any type in [integer null]",
+        ),
+        (
+            holding({"type": ["string", "integer"], "enum": ["a", 1]}),
+            "At path 'properties.a': when type is array and enum is specified, one of two types must be null",
+        ),
+        (
+            holding({"type": ["string", "null"], "maxLength": 3}),
+            "At path 'properties.a': keyword maxLength is not allowed in combination with multiple types",
         ),
         (holding({"$ref": 3}), "At path 'properties.a.$ref': $ref must be a string"),
         (holding({"$ref": "#/definitions/B"}), "At path 'properties.a.$ref': references must start with #/$defs/"),
@@ -142,7 +160,14 @@ def test_the_dialect_is_accepted_and_unknown_keywords_are_ignored(schema: dict[s
             {**PERSON, "$defs": {"a/b": PERSON}},
             "At path '$defs': $defs property name 'a/b' cannot contain '/' character",
         ),
+        (
+            {**PERSON, "$defs": {"a": {"anyOf": [{"type": "object", "properties": {"b/c": PERSON}}]}}},
+            "At path '$defs.a.anyOf.properties': $defs property name 'b/c' cannot contain '/' character",
+        ),
         ({**PERSON, "$defs": {"B": []}}, "At path '$defs': $defs schema must be object: B"),
+        (holding({"type": "null", "$defs": []}), "At path 'properties.a.$defs': $defs must be an object"),
+        ({**PERSON, "$id": 3}, "At path '$id': $id must be a string"),
+        (holding({"type": "string", "pattern": 3}), "At path 'properties.a.pattern': pattern must be a string"),
         (nested(31), "schema depth exceeds maximum limit of 30"),
         (holding(in_lists(2000)), "At path 'root': schema depth exceeds maximum limit of 30"),
         (
@@ -162,6 +187,10 @@ def test_the_dialect_is_accepted_and_unknown_keywords_are_ignored(schema: dict[s
                 {"anyOf": [{"$ref": "#"}, {"$ref": "#/$defs/B"}]}, required=["a"], **{"$defs": {"B": {"$ref": "#"}}}
             ),
             "detected infinite recursion without termination condition",
+        ),
+        (
+            holding({"type": "array", "items": {"$ref": "#"}}, required=["a"]),
+            "At path 'properties.a.items': detected infinite recursion without termination condition",
         ),
     ],
 )

@@ -13,6 +13,7 @@ import pytest
 
 from moonshot_async.errors import ConfigurationError
 from moonshot_async.toolkit import media
+from moonshot_async.toolkit.media import parts as media_parts
 from tests.canned import Canned
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
@@ -282,7 +283,7 @@ async def test_a_path_that_is_too_large_is_refused_unread(tmp_path: Path) -> Non
 
 
 async def test_an_open_file_is_read_no_further_than_a_request_may_be_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media, "MAX_INLINE_BYTES", 300)
+    monkeypatch.setattr(media_parts, "MAX_INLINE_BYTES", 300)
     file = io.BytesIO(PNG + bytes(1000))
 
     with pytest.raises(ConfigurationError, match="300 bytes of it fit"):
@@ -291,7 +292,7 @@ async def test_an_open_file_is_read_no_further_than_a_request_may_be_large(monke
 
 
 async def test_a_data_url_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media, "MAX_REQUEST_BYTES", 10)
+    monkeypatch.setattr(media_parts, "MAX_REQUEST_BYTES", 10)
 
     with pytest.raises(ConfigurationError, match="too large"):
         await media.image("data:image/png;base64,iVBORw0=")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from moonshot_async.toolkit.media_types import media_type_of
+from moonshot_async.toolkit.media.types import media_type_of
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,4 @@
-"""Images and videos for messages: from paths, bytes, open files, uploaded files and `data:` URLs.
-
-    part = await media.image(Path("roof.png"))
-    messages = [{"role": "user", "content": [part, media.text("What is shown?")]}]
-
-Reading and encoding happen in a worker thread. What is large, or sent more than once, is better uploaded: files may
-have 100 MB, and messages only carry their ids (`upload_image`, `upload_video`).
-
-Nothing is fetched here, and Moonshot's own hosts fetch nothing either: an http(s) URL is refused, or with
-`pass_url=True` handed on to a host that fetches it itself.
+"""Parts of messages, made of images and videos: read and encoded in a worker thread.
 
 See: https://platform.kimi.ai/docs/guide/use-kimi-vision-model
 """
@@ -17,18 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 from inspect import iscoroutinefunction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, BinaryIO, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from moonshot_async.clocks import CONTEXT_DEADLINE, until
 from moonshot_async.errors import APITimeoutError, ConfigurationError
 from moonshot_async.threads import in_daemon_thread
-from moonshot_async.toolkit.base64_text import base64_text
-from moonshot_async.toolkit.media_types import IMAGE_TYPES, VIDEO_TYPES, media_type_of
+from moonshot_async.toolkit.media.base64_text import base64_text
+from moonshot_async.toolkit.media.types import IMAGE_TYPES, VIDEO_TYPES, media_type_of
 from moonshot_async.types.chat_params import ImagePart, TextPart, VideoPart
-
-if TYPE_CHECKING:
-    from moonshot_async.client import AsyncMoonshot
-    from moonshot_async.resources.uploads import FileTypes
 
 Kind: TypeAlias = Literal["image", "video"]
 T = TypeVar("T")
@@ -89,32 +76,6 @@ async def video(source: Source, *, media_type: str | None = None, pass_url: bool
     See: https://platform.kimi.ai/docs/guide/use-kimi-vision-model
     """
     return {"type": "video_url", "video_url": {"url": await _url("video", source, media_type, pass_url)}}
-
-
-async def upload_image(client: "AsyncMoonshot", file: "FileTypes") -> ImagePart:
-    """Upload an image and make a part of it that only carries its id; for what is large, or sent more than once.
-
-    The file stays in the account until `client.files.delete` is called with its id.
-
-    Args:
-        client: uploads it.
-        file: as for `client.files.create`: a path, bytes, an open file, or a tuple with a name.
-
-    Raises:
-        ConfigurationError: the file cannot be sent.
-        APIError: in all its kinds.
-
-    See: https://platform.kimi.ai/docs/guide/use-kimi-vision-model
-    """
-    return await image(await client.files.create(file=file, purpose="image"))
-
-
-async def upload_video(client: "AsyncMoonshot", file: "FileTypes") -> VideoPart:
-    """Upload a video and make a part of it that only carries its id; see `upload_image`.
-
-    See: https://platform.kimi.ai/docs/guide/use-kimi-vision-model
-    """
-    return await video(await client.files.create(file=file, purpose="video"))
 
 
 async def _url(kind: Kind, source: Any, media_type: str | None, pass_url: bool) -> str:

@@ -1,0 +1,53 @@
+"""Calls that a model makes over and over: it is reminded, then it is stopped.
+
+See: https://platform.kimi.ai/docs/guide/use-tool-calls
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from moonshot_async.toolkit.functions.loop.calls import Call, same_call
+
+
+class Repeats:
+    """Counts calls of one tool with the same arguments.
+
+    Args:
+        remind_after: how many of them pass without a word; None for all.
+        most: how many are run; None for all.
+        before: name and arguments of calls that were made before this run.
+
+    Attributes:
+        stopped: whether there was one too many.
+    """
+
+    def __init__(self, remind_after: int | None, most: int | None, before: Iterable[tuple[str, str]] = ()) -> None:
+        self._remind_after = remind_after
+        self._most = most
+        self._counts = Counter(same_call(name, arguments) for name, arguments in before)
+        self.stopped = False
+
+    def add(self, call: Call) -> int:
+        """Count a call; gives how many there are of it now."""
+        key = same_call(call.name, call.arguments)
+        self._counts[key] += 1
+        return self._counts[key]
+
+    def too_many(self, count: int) -> bool:
+        """Whether a call is one too many; then the run is to be stopped."""
+        too_many = self._most is not None and count > self._most
+        self.stopped = self.stopped or too_many
+        return too_many
+
+    def reminder(self, call: Call, count: int) -> str:
+        """What is added to the answer to a call; empty for nothing."""
+        if self._remind_after is None or count <= self._remind_after:
+            return ""
+        return (
+            f"\n\n[Reminder: this was call number {count} of {call.name} with the same arguments. Do not repeat it: "
+            "use the results that you have, change the arguments, or answer.]"
+        )
+
+    def refusal(self, call: Call, count: int) -> str:
+        """What answers a call that is one too many."""
+        return f"This call was not run: it is call number {count} of {call.name} with the same arguments."
