@@ -4,7 +4,7 @@ from typing import Any, Final, Literal, get_args
 
 import msgspec
 
-Level = Literal["loose", "lite", "strict", "ultra"]
+Level = Literal["loose", "lite", "service", "strict"]
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 
 Path = tuple[str | int, ...]

@@ -36,11 +36,11 @@ def _check_properties(report: Report, node: Node, path: Path) -> None:
             report.add(where, "property-not-a-schema", "Make the property a schema, an object.")
         if name in RESERVED:
             # References are looked for wherever they may be.
-            level = "lite" if name == "$ref" and "$defs" not in path else "strict"
+            level = "lite" if name == "$ref" and "$defs" not in path else "service"
             message = "Rename the property: the dialect has this word for itself."
             report.add(where, "property-name-reserved", message, level)  # type: ignore[arg-type]
         elif not name:
-            report.add(where, "property-name-empty", "Give the property a name.", "ultra")
+            report.add(where, "property-name-empty", "Give the property a name.", "strict")
         elif _has_braces(name) and isinstance(one, dict) and _is_looked_up(one):
             message = "Rename the property: the service does not find its way through braces in a name."
             report.add(where, "property-name-braces", message)
@@ -79,7 +79,7 @@ def _check_required(report: Report, node: Node, path: Path) -> None:
         elif not isinstance(properties, dict) or name not in properties:
             report.add(where, "required-unknown", "Take the name out, or describe it in `properties`.")
         elif name in seen:
-            report.add(where, "required-repeated", "Name each property once.", "ultra")
+            report.add(where, "required-repeated", "Name each property once.", "strict")
         else:
             seen.add(name)
 
@@ -99,7 +99,7 @@ def _check_any_of(report: Report, node: Node, path: Path) -> None:
             continue
         for word in sorted(node.keys() & branch.keys() - {"anyOf"}):
             message = f"Say `{word}` either beside `anyOf` or in its branches, not in both places."
-            level = "ultra" if word in NOTES else "lite"
+            level = "strict" if word in NOTES else "lite"
             report.add((*place, position, word), "branch-conflict", message, level)  # type: ignore[arg-type]
 
 

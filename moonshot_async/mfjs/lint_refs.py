@@ -80,13 +80,13 @@ class References:
             if not ends and "$defs" not in path and not reaches_an_end(node, root):
                 message = "Make a property on the way optional, or a branch null: no value would ever be complete."
                 report.add(place, "endless-recursion", message)
-        if report.counts("ultra") and not Endings(root).of(root):
+        if report.counts("strict") and not Endings(root).of(root):
             message = "Make a property optional, or a branch null, where it refers to itself: no value is complete."
-            report.add((), "endless-recursion", message, "ultra")
+            report.add((), "endless-recursion", message, "strict")
 
     def _check_conflicts(self, node: Node, path: Path) -> None:
         """A reference and what it leads to do not say the same."""
-        level: Any = "ultra" if "$defs" in path else "lite"
+        level: Any = "strict" if "$defs" in path else "lite"
         target, notes = self._expanded(node, path)
         branches = target.get("anyOf")
         said = [target, *(branch for branch in (branches if isinstance(branches, list) else ()))]
@@ -94,7 +94,7 @@ class References:
             clash = (word == "type" and "anyOf" in target) or (word == "anyOf" and "type" in target)
             if clash or word in notes or any(isinstance(one, dict) and word in one for one in said):
                 message = f"Say `{word}` either here or where the reference leads, not in both places."
-                self._report.add((*path, word), "ref-conflict", message, "ultra" if word in NOTES else level)
+                self._report.add((*path, word), "ref-conflict", message, "strict" if word in NOTES else level)
 
     def _expanded(self, node: Node, path: Path) -> tuple[Node, set[str]]:
         """What a reference leads to in the end, and the notes on the way there."""
@@ -108,7 +108,7 @@ class References:
             seen.add(target["$ref"])
             if twice := sorted(notes & target.keys()):
                 message = f"Say `{twice[0]}` once on the way of a reference that leads to another one."
-                self._report.add((*path, "$ref"), "ref-conflict", message, "ultra")
+                self._report.add((*path, "$ref"), "ref-conflict", message, "strict")
             notes |= target.keys() & NOTES
             target = further
         return target, notes

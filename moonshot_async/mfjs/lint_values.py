@@ -23,7 +23,9 @@ def check_type(report: Report, node: Node, path: Path) -> None:
         # Empty schemas mean anything, but only as the root and for additional properties.
         anything = not node and path[-1:] == ("additionalProperties",)
         if not anything and not node.keys() & {"anyOf", "$ref", "enum"}:
-            report.add(path, "type-missing", "Say the `type`: the service does not take its absence for any.", "strict")
+            report.add(
+                path, "type-missing", "Say the `type`: the service does not take its absence for any.", "service"
+            )
         return
     place = (*path, "type")
     for beside, code, where in (
@@ -36,7 +38,7 @@ def check_type(report: Report, node: Node, path: Path) -> None:
     if not kinds or not all(isinstance(kind, str) and kind in TYPES for kind in kinds):
         report.add(place, "type-invalid", f"Name a type, or a list of types, out of {_NAMED}.")
     elif len(set(kinds)) < len(kinds):
-        report.add(place, "type-repeated", "Name each type once.", "ultra")
+        report.add(place, "type-repeated", "Name each type once.", "strict")
 
 
 def check_enum(report: Report, node: Node, path: Path) -> None:
@@ -107,11 +109,11 @@ def check_bounds(report: Report, node: Node, path: Path) -> None:
         else:
             least = " that is not negative" if counted else ""
             message = f"Make `{word}` {'a whole' if whole else 'a'} number{least}."
-            report.add((*path, word), "bound-invalid", message, "ultra")
+            report.add((*path, word), "bound-invalid", message, "strict")
     if len(bounds) == 2 and bounds[0] > bounds[1]:
         lower, upper = _BOUNDS[kinds[0]]
         message = f"Make `{lower}` at most as large as `{upper}`: no value is between them."
-        report.add((*path, lower), "bounds-contradict", message, "ultra")
+        report.add((*path, lower), "bounds-contradict", message, "strict")
 
 
 def _is_number(value: Any, *, whole: bool) -> bool:

@@ -37,14 +37,14 @@ def check_words(report: Report, node: Node, path: Path) -> None:
     kinds = [kind for kind in kinds_of(node) if isinstance(kind, str) and kind in TYPES]
     if len(kinds) > 1:
         _check_beside_types(report, node, path, kinds)
-    if not report.counts("ultra"):
+    if not report.counts("strict"):
         return
     for word in node:
         if word not in _SUPPORTED:
             message = f"Take `{word}` out or normalise the schema: the dialect does not know it."
-            report.add((*path, word), "keyword-unsupported", message, "ultra")
+            report.add((*path, word), "keyword-unsupported", message, "strict")
         elif word in AT_ROOT and path:
-            report.add((*path, word), "keyword-not-at-root", f"Move `{word}` to the root of the schema.", "ultra")
+            report.add((*path, word), "keyword-not-at-root", f"Move `{word}` to the root of the schema.", "strict")
     for beside, code in (("anyOf", "keyword-beside-anyof"), ("$ref", "keyword-beside-ref")):
         if beside in node:
             _check_beside(report, node, path, beside, code)
@@ -56,7 +56,7 @@ def _check_texts(report: Report, node: Node, path: Path) -> None:
     for word in _TEXTS:
         value = node.get(word, "")
         if not isinstance(value, str) and not (value is None and word in ("$id", "pattern")):
-            level = "ultra" if word == "title" else "lite"
+            level = "strict" if word == "title" else "lite"
             report.add((*path, word), "note-not-a-text", f"Make `{word}` a text.", level)  # type: ignore[arg-type]
 
 
@@ -64,7 +64,7 @@ def _check_beside(report: Report, node: Node, path: Path, beside: str, code: str
     """Beside `anyOf` and `$ref` stand notes alone; of `type` it is said elsewhere."""
     for word in node.keys() & _SUPPORTED - NOTES - AT_ROOT - {beside, "type"}:
         where = "the branches" if beside == "anyOf" else "what it refers to"
-        report.add((*path, word), code, f"Move `{word}` into {where}: beside `{beside}` stand notes alone.", "ultra")
+        report.add((*path, word), code, f"Move `{word}` into {where}: beside `{beside}` stand notes alone.", "strict")
 
 
 def _check_of_types(report: Report, node: Node, path: Path, kinds: list[str]) -> None:
@@ -75,7 +75,7 @@ def _check_of_types(report: Report, node: Node, path: Path, kinds: list[str]) ->
     for word in node:
         if word in _SUPPORTED and word not in allowed:
             message = f"Take `{word}` out: it says nothing about values of type {' or '.join(kinds)}."
-            report.add((*path, word), "keyword-misplaced", message, "ultra")
+            report.add((*path, word), "keyword-misplaced", message, "strict")
 
 
 def _check_beside_types(report: Report, node: Node, path: Path, kinds: list[str]) -> None:
@@ -85,4 +85,4 @@ def _check_beside_types(report: Report, node: Node, path: Path, kinds: list[str]
     free = NOTES | {"type"} | (frozenset() if path else AT_ROOT)
     for word in node.keys() - free:
         message = f"Write an `anyOf` with a branch for each type and put `{word}` into the one that it is about."
-        report.add((*path, word), "keyword-beside-types", message, "strict")
+        report.add((*path, word), "keyword-beside-types", message, "service")

@@ -18,9 +18,10 @@ _RULES: Final = (check_words, check_type, check_enum, check_bounds, check_parts,
 def lint(schema: Any, level: Level = "strict", *, limits: Limits = LIMITS) -> list[Finding]:
     """Say what keeps a schema from being in Moonshot's dialect; nothing where it is.
 
-    Levels are those of the vendor's validator. `strict` is what the service holds schemas to that say `strict: True`;
-    `ultra` tells besides of what it does not mind or does not heed, such as words that it does not know; `lite` is
-    less than the service asks; at `loose` a schema has to be an object that JSON can write, and no more.
+    At `strict` every rule of the dialect counts, also where the service does not mind or does not heed, such as words
+    that it does not know (its validator calls this `ultra`); at `service` what it holds schemas to that say
+    `strict: True` (there: `strict`); `lite` is less than the service asks; at `loose` a schema has to be an object that
+    JSON can write, and no more.
 
     Args:
         schema: any Python value; what is no schema is a finding, never an exception.

@@ -47,7 +47,7 @@ def normalise(schema: Schema, *, closed: bool = False, dropped: list[str] | None
         normal = _Normaliser(schema, closed, [] if dropped is None else dropped).root(root)
     if normal is None:
         raise ValueError("the schema is nested too deeply, or contains itself")
-    if findings := lint(normal, "ultra"):
+    if findings := lint(normal, "strict"):
         raise ValueError(f"the schema cannot be said in the dialect: {findings[0]}")
     return normal
 

@@ -13,13 +13,13 @@ _ASKED: Final = frozenset(("type-missing",))
 def refusals(schema: Any) -> list[Finding]:
     """What the service would refuse in a schema of a tool or of `response_format` that is strict.
 
-    That is what `lint` says at `strict`, but for what some endpoints take; and its root has the type `object`, or is
+    That is what `lint` says at `service`, but for what some endpoints take; and its root has the type `object`, or is
     empty and says nothing.
     """
-    findings = [finding for finding in lint(schema, "strict") if finding.code not in _ASKED]
+    findings = [finding for finding in lint(schema, "service") if finding.code not in _ASKED]
     if isinstance(schema, dict) and schema and schema.get("type") not in ("object", ["object"]):
         message = 'Give the root `"type": "object"`, and the value a name in its `properties`.'
-        findings.insert(0, Finding("", "root-not-an-object", message, "strict"))
+        findings.insert(0, Finding("", "root-not-an-object", message, "service"))
     return findings
 
 

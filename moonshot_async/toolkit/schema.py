@@ -4,7 +4,7 @@
 
     schema = schema_of(City)                       # of a struct, dataclass, TypedDict, pydantic model, …
     schema = normalise(foreign, dropped=lost)      # of any JSON Schema; `lost` takes what had to be left out
-    print(*lint(schema, "ultra"), sep="\\n")       # all that is wrong: where, which rule, what to do
+    print(*lint(schema), sep="\\n")                 # all that is wrong: where, which rule, what to do
     check(schema)                                  # SchemaError where the API would answer 400
 
 A request whose tools or `response_format` say `strict: True` is checked like that before it is sent. Nothing here needs
@@ -23,7 +23,7 @@ __all__ = ["Finding", "Level", "Limits", "check", "lint", "normalise", "schema_o
 def check(schema: Any, *, name: str = "The schema") -> None:
     """Refuse what the API would refuse as the schema of a strict tool or `response_format`.
 
-    That is what `lint` tells at the level `strict`, but that a missing `type` is left to the API, since some of its
+    That is what `lint` tells at the level `service`, but that a missing `type` is left to the API, since some of its
     endpoints do not mind; and a root that describes no object.
 
     Args:

@@ -22,7 +22,7 @@ from moonshot_async.toolkit.schema import Finding, Level, Limits, check, lint
 GOOD: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 BAD: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string", "anyOf": [{"minLength": 1}]}}}
 ASK: dict[str, Any] = {"model": "kimi-k2.6", "messages": [{"role": "user", "content": "Canary prompt: hi"}]}
-LEVELS: tuple[Level, ...] = ("loose", "lite", "strict", "ultra")
+LEVELS: tuple[Level, ...] = ("loose", "lite", "service", "strict")
 
 
 def holding(property: Any, **more: Any) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def referring(definition: Any, **beside: Any) -> dict[str, Any]:
     return holding({"$ref": "#/$defs/B", **beside}, **{"$defs": {"B": definition}})
 
 
-def codes(schema: Any, level: Level = "strict", **limits: int) -> list[tuple[str, str]]:
+def codes(schema: Any, level: Level = "service", **limits: int) -> list[tuple[str, str]]:
     return [(finding.pointer, finding.code) for finding in lint(schema, level, limits=Limits(**limits))]
 
 
@@ -168,7 +168,7 @@ def test_a_fault_is_told_with_its_place(schema: dict[str, Any], found: tuple[str
     ],
 )
 def test_at_the_highest_level_more_is_a_fault(schema: dict[str, Any], found: tuple[str, str]) -> None:
-    assert found in codes(schema, "ultra")
+    assert found in codes(schema, "strict")
     assert found not in codes(schema)
 
 
@@ -193,7 +193,7 @@ def test_the_order_of_definitions_does_not_matter_for_their_end() -> None:
         made = {f"D{n}": holding({"$ref": f"#/$defs/D{n + 1}"}, required=["a"]) for n in names}
         return holding({"$ref": "#/$defs/D0"}, required=["a"], **{"$defs": made | {"D20": {"type": "null"}}})
 
-    assert codes(chain([*range(20)]), "ultra") == codes(chain([*reversed(range(20))]), "ultra") == []
+    assert codes(chain([*range(20)]), "strict") == codes(chain([*reversed(range(20))]), "strict") == []
 
 
 def test_the_service_finds_references_outside_of_definitions_alone() -> None:
@@ -206,7 +206,7 @@ def test_the_service_finds_references_outside_of_definitions_alone() -> None:
 
 
 def test_there_is_no_other_level() -> None:
-    with pytest.raises(ValueError, match="level must be one of loose, lite, strict, ultra, not 'high'"):
+    with pytest.raises(ValueError, match="level must be one of loose, lite, service, strict, not 'high'"):
         lint({}, "high")  # type: ignore[arg-type]
 
 
@@ -240,7 +240,7 @@ def test_what_is_no_json_is_told_at_every_level() -> None:
 
 
 def test_lists_may_be_tuples() -> None:
-    assert codes({"type": ("string", "null"), "enum": ("a", None)}, "ultra") == []
+    assert codes({"type": ("string", "null"), "enum": ("a", None)}, "strict") == []
 
 
 def test_no_schema_is_too_deep_to_be_told_so() -> None:
@@ -278,7 +278,7 @@ def test_nothing_makes_it_raise(value: Any, level: Level) -> None:
     findings = lint(value, level)
 
     assert all(finding.level in LEVELS[: LEVELS.index(level) + 1] for finding in findings)
-    assert {finding.code for finding in findings} <= {finding.code for finding in lint(value, "ultra")}
+    assert {finding.code for finding in findings} <= {finding.code for finding in lint(value, "strict")}
 
 
 # --- Beside the service

@@ -212,7 +212,7 @@ SHAPES = {"containers": containers, "records": records}
 def assert_fits(type_: Any, value: Any) -> None:
     schema = schema_of(type_)
 
-    assert lint(schema, "ultra") == []
+    assert lint(schema, "strict") == []
     service.check(schema)
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(json.loads(msgspec.json.encode(value)), schema, jsonschema.Draft202012Validator)
