@@ -83,7 +83,8 @@ class Completions(Resource):
         Raises:
             TypeError: a keyword does not exist or `model` or `messages` is missing; before any I/O. So is a
                 `response_format` that is a type: `parse` takes it.
-            ConfigurationError: something in the request cannot be sent.
+            ConfigurationError: something in the request cannot be sent; a `SchemaError` for a tool or `response_format`
+                that says `strict: True` and whose schema is not in Moonshot's dialect.
             APIStatusError: the service refused; see `moonshot_async.errors`.
             APIConnectionError: no answer came, or it broke off.
 
@@ -127,7 +128,7 @@ class Completions(Resource):
             StructuredOutputError: it is empty, no JSON, or not of the type; it is in `.completion`, `.text`, `.path`.
             ValueError: a function is not strict; before any I/O.
             TypeError: the type has no schema or its values are no JSON objects, or as for `create`; before any I/O.
-            APIStatusError, APIConnectionError: as for `create`.
+            ConfigurationError, APIStatusError, APIConnectionError: as for `create`.
 
         See: https://platform.kimi.ai/docs/api/chat
         """
@@ -176,7 +177,7 @@ class Completions(Resource):
         Raises:
             TypeError: a keyword does not exist or is missing, or a type has no schema; before any I/O. So are numbers
                 that are none.
-            ConfigurationError: `resume` or `continue_on_length` is negative; before any I/O.
+            ConfigurationError: `resume` or `continue_on_length` is negative, or as for `create`; before any I/O.
 
         See: https://platform.kimi.ai/docs/guide/utilize-the-streaming-output-feature-of-kimi-api
         """
