@@ -6,7 +6,6 @@ Read in worker threads, piece by piece. The upload reads a file a second time, a
 import os
 from collections.abc import Iterable
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from moonshot_async.clocks import CONTEXT_DEADLINE, until
@@ -43,9 +42,21 @@ class GivenFile:
         self._purpose = purpose
 
     @property
+    def content(self) -> Any:
+        """What its bytes come from, as it was given."""
+        return self._part.content
+
+    @property
+    def media_type(self) -> str | None:
+        """As it was given with the content; else None."""
+        return self._part.kind
+
+    @property
     def suffix(self) -> str:
         """The end of the name, with its dot, in lower case; empty where there is none."""
-        return Path(self.name).suffix.lower()
+        # Not what `Path` says: the service takes the end of `.html` for one, too.
+        _, dot, end = self.name.rpartition(".")
+        return (dot and dot + end).lower()
 
     async def measured(self) -> Source:
         """Find out how large it is; whoever gets the source closes it.
@@ -55,7 +66,7 @@ class GivenFile:
             APITimeoutError: the deadline of the context came first.
         """
         self._check_format()
-        source = await until(CONTEXT_DEADLINE.get(), measured(self._part.content), late)
+        source = await until(CONTEXT_DEADLINE.get(), measured(self.content), late)
         try:
             self._check_size(source.size)
         except ConfigurationError:
@@ -128,6 +139,7 @@ class HashedSource:
         size: how many bytes there are.
         digest: SHA-256 of them, in hexadecimal.
         all_out: whether the latest pass has handed out the last piece.
+        times_out: how many passes have.
         given_up: whether none does any more.
     """
 
@@ -136,14 +148,15 @@ class HashedSource:
         self.size = source.size
         self.digest = digest
         self.all_out = False
+        self.times_out = 0
         self.given_up = False
 
     def give_up(self) -> bool:
-        """Whether it is too late to give up, since all of it is out; else the last piece never will be.
+        """Hand out no more pieces; whether that is too late, since all of it is out.
 
-        A transport may go on writing for a moment after its call was cancelled.
+        A transport may go on writing for a moment after its call was cancelled; and what is out is not sent again.
         """
-        self.given_up = not self.all_out
+        self.given_up = True
         return self.all_out
 
     def reading(self) -> "Reading":
@@ -164,15 +177,16 @@ class _HashedPass:
     async def next(self, sent: int) -> bytes:
         piece = await self._reading.next(sent)
         await _feed(self._hash, piece)
+        if self._source.given_up:
+            raise UploadError("The upload was given up.")
         if sent + len(piece) == self._source.size:
             if self._hash.hexdigest() != self._source.digest:
                 raise UploadError(
                     "The file changed after it was looked at: it has as many bytes, but other ones. Upload it again "
                     "once it is complete."
                 )
-            if self._source.given_up:
-                raise UploadError("The upload was given up.")
             self._source.all_out = True
+            self._source.times_out += 1
         return piece
 
 
@@ -192,12 +206,16 @@ def given_files(files: "Iterable[FileTypes]", purpose: str) -> list[GivenFile]:
 
     Raises:
         TypeError: it is no list of files, or one of them is nothing that can be sent.
+        ConfigurationError: a file object is in it twice, and would be read at two places at once.
     """
     single = isinstance(files, (str, bytes, bytearray, memoryview, os.PathLike)) or hasattr(files, "read")
     if single or not isinstance(files, Iterable):
         raise TypeError(f"files must be a list of files, such as [Path('a.pdf')], not {type(files).__name__}")
     given = [given_file(file, purpose) for file in files]
     del files
+    objects = [id(file.content) for file in given if hasattr(file.content, "read")]
+    if len(set(objects)) < len(objects):
+        raise ConfigurationError("the same file object is given twice: give the path, or the bytes")
     return given
 
 

@@ -155,6 +155,16 @@ async def test_files_may_be_given_as_uploads_take_them(world: World, tmp_path: P
     assert world.uploads == 5
 
 
+async def test_a_file_object_is_not_read_at_two_places_at_once(world: World, tmp_path: Path) -> None:
+    stream = io.BytesIO(b"text")
+    async with world.client() as client, Documents(client) as documents:
+        with pytest.raises(ConfigurationError, match="same file object is given twice"):
+            await documents.extract_many([("a.txt", stream), ("b.txt", stream)])
+        twice = [("a.txt", b"text"), write(tmp_path, "b.txt", "text")] * 2
+        assert [document.text for document in await documents.extract_many(twice)] == ["text"] * 4
+    assert world.uploads == 1
+
+
 async def test_a_text_is_not_uploaded_twice(world: World, tmp_path: Path) -> None:
     one, other = write(tmp_path, "one.txt", "alike"), write(tmp_path, "other.TXT", "alike")
     async with world.client() as client, Documents(client) as documents:
@@ -178,8 +188,10 @@ async def test_files_of_one_name_are_told_apart_by_their_content(world: World, t
 async def test_what_a_file_is_read_as_hangs_on_the_end_of_its_name(world: World) -> None:
     page = b"<p>Hello</p>"
     async with world.client() as client:
-        read = await Documents(client).extract_many([("a.html", page), ("a.txt", page)])
-    assert [document.text.strip() for document in read] == ["Hello", "<p>Hello</p>"]
+        read = await Documents(client).extract_many([("a.html", page), ("a.txt", page), ("a", page), (".html", page)])
+    assert [document.text.strip() for document in read] == ["Hello", "<p>Hello</p>", "", "Hello"]
+    assert [document.name for document in read if not document.ok] == ["a"]
+    assert world.uploads == 3
 
 
 @pytest.mark.parametrize("name", ["報告書 😀.txt", "a b;c\"d'.txt", "ünïcode\u0301.txt"])

@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 
-from moonshot_async import CATALOG
+from moonshot_async import CATALOG, NOT_GIVEN
 from moonshot_async.errors import (
     APITimeoutError,
+    BadRequestError,
     ConfigurationError,
     ContextWindowError,
     DocumentsError,
     DocumentsTooLongError,
     InternalServerError,
 )
-from moonshot_async.fake import FakeMoonshot
 from moonshot_async.toolkit.documents import Documents, questions
-from moonshot_async.toolkit.media import text
+from moonshot_async.toolkit.media import text, upload_image
 from tests.secrets_scan import CANARY_PROMPT
-from tests.toolkit.file_world import World
+from tests.toolkit.file_world import PNG, Hold, World
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -74,6 +74,30 @@ async def test_a_question_may_have_parts(world: World) -> None:
     async with world.client() as client:
         await Documents(client).ask(FILES[:1], [text("What?")], model="kimi-k2.6")
     assert asked(world)["messages"][-1]["content"] == [{"type": "text", "text": "What?"}]
+
+
+async def test_pictures_in_a_question_are_counted_by_the_service(world: World) -> None:
+    async with world.client() as client:
+        picture = await upload_image(client, ("dot.png", PNG))
+        answer = await Documents(client).ask(FILES[:1], [picture, text("What?")], model="kimi-k2.6")
+    assert answer.estimated_tokens is not None
+    assert answer.completion.usage is not None
+    assert answer.estimated_tokens == answer.completion.usage.prompt_tokens
+
+
+async def test_there_is_no_answer_about_no_files(world: World) -> None:
+    async with world.client() as client, Documents(client) as documents:
+        with pytest.raises(ConfigurationError, match="no files"):
+            await documents.ask([], "What?", model="kimi-k2.6")
+        assert await documents.extract_many([]) == []
+    assert not world.asked
+
+
+async def test_the_service_judges_how_long_an_answer_may_be(world: World) -> None:
+    async with world.client() as client, Documents(client) as documents:
+        with pytest.raises(BadRequestError):
+            await documents.ask(FILES, "What?", model="kimi-k2.6", max_completion_tokens="many")
+        assert (await documents.ask(FILES, "What?", model="kimi-k2.6", max_completion_tokens=NOT_GIVEN)).text
 
 
 async def test_an_answer_may_be_empty(world: World) -> None:
@@ -207,6 +231,10 @@ async def test_the_window_of_a_model_that_the_catalog_does_not_know_is_looked_up
         ("What?", {"temprature": 1}, "unexpected keyword argument 'temprature'"),
         ("What?", {"errors": "ignore"}, "'return' or 'raise'"),
         ("What?", {"timeout": -1}, "positive number"),
+        ("What?", {"window": 0}, "window must be a number of tokens"),
+        ("What?", {"window": True}, "window must be a number of tokens"),
+        ("What?", {"window": "8k"}, "window must be a number of tokens"),
+        ("What?", {"progress": 5}, "progress must be a function"),
     ],
 )
 async def test_what_cannot_be_asked_is_refused_before_anything_is_sent(
@@ -218,11 +246,16 @@ async def test_what_cannot_be_asked_is_refused_before_anything_is_sent(
     assert not world.asked
 
 
-async def test_the_whole_of_it_ends_in_time() -> None:
-    world = World(FakeMoonshot(latency=0.03))
-    async with world.client() as client:
-        with pytest.raises((APITimeoutError, DocumentsError)):
-            await Documents(client).ask(FILES, "What?", model="kimi-k2.6", timeout=0.1)
+@pytest.mark.parametrize("errors", ["return", "raise"])
+@pytest.mark.parametrize("kind", ["upload", "content", "ask"])
+async def test_the_whole_of_it_ends_in_time(kind: str, errors: Any, world: World) -> None:
+    world.before = Hold(kind)
+    async with world.client() as client, Documents(client) as documents:
+        with pytest.raises(APITimeoutError):
+            await documents.ask(FILES[:2], "What?", model="kimi-k2.6", errors=errors, timeout=0.05)
+        with client.deadline(0.05), pytest.raises(APITimeoutError):
+            await documents.ask(FILES[:2], "What?", model="kimi-k2.6", errors=errors)
+    assert await world.files() == []
 
 
 async def test_nothing_shows_what_was_asked(world: World) -> None:

@@ -10,14 +10,23 @@ from typing import Any
 import anyio
 import pytest
 
-from moonshot_async.errors import APIConnectionError, APITimeoutError, ClientClosedError, DocumentsError, UploadError
+from moonshot_async import Retry
+from moonshot_async.errors import (
+    APIConnectionError,
+    APIResponseValidationError,
+    APITimeoutError,
+    ClientClosedError,
+    DocumentsError,
+    UploadError,
+)
 from moonshot_async.fake import FakeMoonshot
 from moonshot_async.resources.upload_reading import Memory
 from moonshot_async.toolkit import flights
-from moonshot_async.toolkit.documents import Documents
+from moonshot_async.toolkit.documents import Documents, Leftover
 from moonshot_async.toolkit.file_sources import HashedSource
 from moonshot_async.toolkit.flights import Flight, Flights
 from moonshot_async.wire import Request
+from tests.cut_service import no_sleep
 from tests.toolkit.file_world import Hold, World, left_on, served, turn, what
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -167,16 +176,56 @@ async def test_an_answer_that_never_comes_is_not_waited_for_without_end(
     assert caplog.records[-1].getMessage().startswith("file of an unknown id was not deleted: ")
 
 
-async def test_an_answer_that_is_lost_is_told(world: World) -> None:
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_an_answer_that_is_lost_is_told_also_where_the_file_was_sent_again(lost: int, world: World) -> None:
+    uploads = 0
+
     async def lose(request: Request) -> None:
-        if what(request) == "upload":
+        nonlocal uploads
+        uploads += what(request) == "upload"
+        if what(request) == "upload" and uploads <= lost:
             raise ConnectionResetError
 
     world.after = lose
-    async with world.client() as client, Documents(client) as documents:
-        with pytest.raises(APIConnectionError):
-            await documents.extract(FILES[0])
-        assert [one.file_id for one in documents.leftovers] == [None]
+    async with world.client(middleware=[Retry(1, sleep=no_sleep)]) as client, Documents(client) as documents:
+        if lost > 1:
+            with pytest.raises(APIConnectionError):
+                await documents.extract(FILES[0])
+        else:
+            assert await documents.extract(FILES[0]) == "alike"
+        await documents.aclose()
+        assert (
+            documents.leftovers
+            == (Leftover("a.txt", None, "APIConnectionError while its answer was waited for"),) * lost
+        )
+    assert await world.files() == ["a.txt"] * lost
+
+
+@pytest.mark.parametrize(("status", "left"), [(429, 0), (500, 0), (504, 1), (200, 1)])
+async def test_a_refusal_is_no_lost_answer_and_what_a_gateway_says_is(status: int, left: int, world: World) -> None:
+    world.fake.fail(status, path="/files", method="POST", body="<html>")
+    async with world.client(middleware=[Retry(1, sleep=no_sleep)]) as client, Documents(client) as documents:
+        if status == 200:
+            with pytest.raises(APIResponseValidationError):
+                await documents.extract(FILES[0])
+        else:
+            assert await documents.extract(FILES[0]) == "alike"
+        assert len(documents.leftovers) == left
+
+
+async def test_what_is_given_up_is_not_sent_again(world: World) -> None:
+    hold = world.before = Hold("upload")
+    world.fake.fail(429, path="/files", method="POST")
+    async with world.client(middleware=[Retry(1, sleep=no_sleep)]) as client, Documents(client) as documents:
+        call = asyncio.create_task(documents.extract(FILES[0]))
+        await hold.reached.wait()
+        call.cancel()
+        hold.go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert [one.reason for one in documents.leftovers] == ["UploadError while its answer was waited for"]
+    assert await world.files() == []
+    assert world.asked["delete"] == 0
 
 
 async def test_what_could_not_be_deleted_is_told_and_tried_once_more(

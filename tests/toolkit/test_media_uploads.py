@@ -115,6 +115,28 @@ async def test_uploads_may_be_kept(world: World) -> None:
     assert len(await world.files()) == 1
 
 
+async def test_the_type_that_comes_with_a_file_counts_where_its_content_tells_nothing(world: World) -> None:
+    async with world.client() as client, media.Uploads(client, inline_up_to=10) as uploads:
+        part: Any = await uploads.part(("scan", b"odd bytes", "image/png"))
+        assert part["image_url"]["url"].startswith("data:image/png;base64,")
+        assert (await uploads.part(("clip", b"more odd bytes", "video/mp4")))["type"] == "video_url"
+        assert await world.files() == ["clip.mp4"]
+        part = await uploads.part(("roof", GIF[:8], "image/png"))
+        assert part["image_url"]["url"].startswith("data:image/gif;base64,")
+        with pytest.raises(ConfigurationError, match="takes no text/plain"):
+            await uploads.part(("notes", b"odd bytes", "text/plain"))
+
+
+def test_the_file_of_a_part_is_told_in_each_form_that_the_api_takes() -> None:
+    parts: list[Any] = [
+        {"type": "image_url", "image_url": {"url": "ms://file-1"}},
+        {"type": "video_url", "video_url": "ms://file-2"},
+        {"type": "image_url", "image_url": "data:image/png;base64,AAAA"},
+        media.text("ms://file-3"),
+    ]
+    assert [media.file_id(part) for part in parts] == ["file-1", "file-2", None, None]
+
+
 async def test_a_file_that_is_read_by_coroutines_is_read(world: World, tmp_path: Path) -> None:
     path = tmp_path / "roof.png"
     path.write_bytes(PNG)

@@ -5,28 +5,30 @@
         answer = await documents.ask([Path("a.pdf"), Path("b.docx")], "What differs?", model="kimi-k2.6")
         print(answer.text, answer.errors)
 
-A document is uploaded, read by the service, and deleted again, whatever happens meanwhile. Equal files are uploaded
-once, however they are called, also by calls at the same time; texts are kept in memory or in a directory.
+A document is uploaded, read by the service, and deleted again, whatever happens meanwhile; what may be left all the
+same, after an answer that was lost, is in `Documents.leftovers`. Equal files are uploaded once, however they are
+called, also by calls at the same time; texts are kept in memory or in a directory.
 
 See: https://platform.kimi.ai/docs/guide/use-kimi-api-for-file-based-qa
 """
 
 import os
+import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, Unpack
 
 from moonshot_async.catalog import CATALOG
-from moonshot_async.clocks import deadline
-from moonshot_async.errors import ConfigurationError, DocumentsError
+from moonshot_async.clocks import CONTEXT_DEADLINE, deadline
+from moonshot_async.errors import ConfigurationError, DocumentsError, MoonshotError
 from moonshot_async.toolkit.documents.cleaning import Janitor, JanitorOptions, JanitorReport
 from moonshot_async.toolkit.documents.desk import Desk, OnProgress
 from moonshot_async.toolkit.documents.questions import Asked, DocumentAnswer, Fit, Question, ask_about
 from moonshot_async.toolkit.documents.reading import Leftover, Reader, Uploaded
 from moonshot_async.toolkit.documents.text_cache import DirectoryCache, MemoryCache, TextCache, cache_of
 from moonshot_async.toolkit.documents.texts import Document, DocumentProgress
-from moonshot_async.toolkit.file_sources import given_file, given_files
+from moonshot_async.toolkit.file_sources import given_file, given_files, late
 from moonshot_async.toolkit.many import check_parallel
 from moonshot_async.types.encoding import NOT_GIVEN, NotGiven
 
@@ -133,17 +135,21 @@ class Documents:
 
         Raises:
             DocumentsError: with `errors="raise"`, once all the others were read.
+            APITimeoutError: with `errors="raise"`, the time is up, or the deadline around it.
             TypeError: `files` is no list, or one of them is nothing that can be sent; before any I/O.
+            ConfigurationError: a file object is given twice, or a keyword cannot work.
         """
         if errors not in ("return", "raise"):
             raise ConfigurationError(f"errors must be 'return' or 'raise', not {errors!r}")
+        if progress is not None and not callable(progress):
+            raise TypeError(f"progress must be a function of a DocumentProgress, not {type(progress).__name__}")
         given = given_files(files, _PURPOSE)
         del files
         with _within(timeout):
             documents = await self._desk.documents(given, progress)
         bad = tuple(document for document in documents if not document.ok)
         if bad and errors == "raise":
-            raise DocumentsError(bad, len(documents))
+            raise _unread(bad, len(documents))
         return documents
 
     async def messages(
@@ -192,7 +198,7 @@ class Documents:
         Raises:
             DocumentsError: none could be read, or with `errors="raise"` not all.
             DocumentsTooLongError: it does not fit; says by how much, and which are the largest. Nothing was asked.
-            ConfigurationError: the question is empty, or a keyword cannot work.
+            ConfigurationError: the question is empty, there are no files, or a keyword cannot work.
             TypeError: as for `extract_many`, or a keyword does not exist.
             APIError: in all its kinds.
         """
@@ -204,8 +210,10 @@ class Documents:
             del question, system, files
             options.clear()
             asked.documents = tuple(await reading)
+            if not asked.documents:
+                raise ConfigurationError("there are no files to ask about")
             if not any(document.ok for document in asked.documents):
-                raise DocumentsError(asked.documents, len(asked.documents))
+                raise _unread(asked.documents, len(asked.documents))
             return await ask_about(self.client, asked, fit)
 
     async def janitor(self, **options: Unpack[JanitorOptions]) -> JanitorReport:
@@ -226,7 +234,10 @@ class Documents:
 
     @property
     def leftovers(self) -> tuple[Leftover, ...]:
-        """What may have been left in the account, since it could not be deleted; the latest 1,000."""
+        """What may have been left in the account, since it could not be deleted; the latest 1,000.
+
+        One whose id is not known is left to the janitor, once it is old enough.
+        """
         return tuple(self._uploaded.leftovers)
 
     async def aclose(self) -> None:
@@ -267,6 +278,12 @@ async def ask(
 async def janitor(client: "AsyncMoonshot", **options: Unpack[JanitorOptions]) -> JanitorReport:
     """Delete old files of the account, and say how full it is; see `Documents.janitor`."""
     return await Janitor(**options).run(client)
+
+
+def _unread(documents: tuple[Document, ...], total: int) -> MoonshotError:
+    """The error for documents that could not be read; that they could not in time, where there is none left."""
+    due = CONTEXT_DEADLINE.get()
+    return late() if due is not None and due <= time.monotonic() else DocumentsError(documents, total)
 
 
 def _within(seconds: float | None) -> AbstractContextManager[None]:

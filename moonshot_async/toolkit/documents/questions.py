@@ -108,6 +108,12 @@ class Asked:
         size = len(to_json(messages))
         return size, size + _MESSAGE_TOKENS * len(messages)
 
+    @property
+    def is_text(self) -> bool:
+        """Whether its bytes say how many tokens it may have at most; what pictures are, the service alone knows."""
+        parts = () if isinstance(self._question, str) else self._question
+        return all(isinstance(part, Mapping) and part.get("type") == "text" for part in parts)
+
     def request(self) -> dict[str, Any]:
         """The keywords of the request."""
         return {**self._options, "model": self.model, "messages": self.messages()}
@@ -115,9 +121,11 @@ class Asked:
     @property
     def answer_tokens(self) -> int:
         """What is kept free for the answer, and for what the estimate does not count: tools and the answer's schema."""
-        asked = self._options.get("max_completion_tokens") or self._options.get("max_tokens") or ANSWER_TOKENS
+        most = (self._options.get(name) for name in ("max_completion_tokens", "max_tokens"))
+        # What else it may be, the service judges.
+        asked = next((tokens for tokens in most if isinstance(tokens, int) and tokens > 0), ANSWER_TOKENS)
         besides = [given for name in ("tools", "response_format") if (given := self._options.get(name))]
-        return int(asked) + (len(repr(besides)) // _BYTES_PER_TOKEN if besides else 0)
+        return asked + (len(repr(besides)) // _BYTES_PER_TOKEN if besides else 0)
 
 
 async def ask_about(client: "AsyncMoonshot", asked: Asked, fit: "Fit") -> DocumentAnswer:
@@ -138,9 +146,14 @@ class Fit:
     Args:
         catalog: knows the windows of models.
         window: of the model, where the caller knows better.
+
+    Raises:
+        ConfigurationError: `window` is no number of tokens.
     """
 
     def __init__(self, catalog: Catalog, window: int | None) -> None:
+        if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
+            raise ConfigurationError(f"window must be a number of tokens, 1 or more, not {window!r}")
         self._catalog = catalog
         self._window = window
 
@@ -156,7 +169,7 @@ class Fit:
             return None
         allowed = window - asked.answer_tokens
         size, most = asked.size()
-        if most <= allowed:
+        if most <= allowed and asked.is_text:
             return None
         tokens = await _counted(client, asked, size, allowed)
         if tokens is not None and tokens > allowed:

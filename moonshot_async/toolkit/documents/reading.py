@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from moonshot_async.clocks import CONTEXT_DEADLINE
-from moonshot_async.errors import APIConnectionError, ConfigurationError, DocumentError, MoonshotError, NotFoundError
+from moonshot_async.errors import ConfigurationError, DocumentError, MoonshotError, NotFoundError
 from moonshot_async.middleware.log import logger
 from moonshot_async.toolkit.documents.text_cache import TextCache
 from moonshot_async.toolkit.documents.texts import decoded, encoded
@@ -21,12 +21,29 @@ from moonshot_async.toolkit.many import each
 
 if TYPE_CHECKING:
     from moonshot_async.client import AsyncMoonshot
+    from moonshot_async.errors import Attempt
     from moonshot_async.types.files import FileObject
 
 # So many leftovers are remembered, the latest.
 _MOST_LEFT: Final = 1000
 # Deletions at a time.
 _PARALLEL: Final = 8
+# Failures and statuses that do not say whether the service has what was sent; the statuses are those of gateways.
+_UNTOLD: Final = frozenset(
+    {
+        "CancelledError",
+        "APIConnectionError",
+        "APITimeoutError",
+        "APIResponseValidationError",
+        "ResponseTooLargeError",
+        "ClientClosedError",
+        # Before it was sent again.
+        "UploadError",
+        "408",
+        "502",
+        "504",
+    }
+)
 
 
 class Leftover(msgspec.Struct, frozen=True):
@@ -34,7 +51,8 @@ class Leftover(msgspec.Struct, frozen=True):
 
     Attributes:
         name: what the service was told.
-        file_id: None where the answer to the upload never came: the service may or may not have it.
+        file_id: None where an answer to the upload never came, also if it was sent again then: the service may or may
+            not have it.
         reason: what kept it from being deleted.
     """
 
@@ -73,14 +91,16 @@ class Uploaded:
         the id the file could not be deleted.
         """
         flight.unhurried = file.source.give_up
+        told = name or file.name
         try:
-            return await self._files.create(file=file.upload(name), purpose=purpose)
-        except (asyncio.CancelledError, APIConnectionError) as error:
-            if file.source.all_out:
-                self._note(Leftover(name or file.name, None, f"{type(error).__name__} while its answer was waited for"))
+            created, failed = await self._sent(file.upload(name), purpose)
+        except (asyncio.CancelledError, MoonshotError) as error:
+            self._note_lost(told, file.source.times_out, _failures(error))
             raise
         finally:
             flight.unhurried = never
+        self._note_lost(told, file.source.times_out - 1, [attempt.error for attempt in failed])
+        return created
 
     async def delete(self, file_id: str, name: str, flight: Flight[Any]) -> None:
         """Delete a file that nobody else knows; what keeps it there is noted and logged, not raised."""
@@ -139,9 +159,35 @@ class Uploaded:
         self.leftovers = [left for left in self.leftovers if left.file_id is None]
         return taken
 
+    async def _sent(self, upload: Any, purpose: str) -> "tuple[FileObject, tuple[Attempt, ...]]":
+        """A file that was uploaded, and the sendings before, which failed."""
+        answer = await self._files.with_raw_response.create(file=upload, purpose=purpose)
+        try:
+            return answer.parse(), answer.http_request.earlier
+        finally:
+            # It holds what was sent, and an error would hold it.
+            del answer, upload
+
+    def _note_lost(self, name: str, times_out: int, failures: Sequence[str]) -> None:
+        """Note what the service may have of a file of which all went out so often without an answer to tell.
+
+        It is not looked for: what an account lists has names, sizes and times, which do not tell this file from one
+        that another program has uploaded meanwhile.
+        """
+        lost = [failure for failure in failures if failure.rpartition(" ")[2] in _UNTOLD]
+        for failure in lost[:times_out]:
+            self._note(Leftover(name, None, f"{failure} while its answer was waited for"))
+
     def _note(self, leftover: Leftover) -> None:
         self.leftovers = [*self.leftovers, leftover][-_MOST_LEFT:]
         logger.warning("file %s was not deleted: %s", leftover.file_id or "of an unknown id", leftover.reason)
+
+
+def _failures(error: BaseException) -> list[str]:
+    """What became of each sending; the error itself last."""
+    failures = [attempt.error for attempt in getattr(error, "attempts", ())]
+    own = type(error).__name__
+    return failures if failures and failures[-1].startswith(own) else [*failures, own]
 
 
 class Reader:

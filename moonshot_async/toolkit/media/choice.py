@@ -61,13 +61,13 @@ async def inline(kind: Kind, source: Any, media_type: str | None, *, pass_url: b
     return await make(source, media_type=media_type, pass_url=pass_url)
 
 
-def told(head: bytes, name: str, kind: Kind | None, media_type: str | None) -> tuple[Kind, str]:
-    """What bytes are that begin so: an image or a video, and of what type.
+def told(head: bytes, name: str, kind: Kind | None, media_type: str | None, else_type: str | None) -> tuple[Kind, str]:
+    """What bytes are that begin so: an image or a video, and of what type; `else_type` where nothing tells.
 
     Raises:
         ConfigurationError: they are neither, or of a type that the API does not take.
     """
-    found = media_type or media_type_of(head, name)
+    found = media_type or media_type_of(head, name) or else_type
     if found is None:
         raise ConfigurationError(
             f"{name!r} is neither an image nor a video that the API takes, as far as its content tells: convert it, or "

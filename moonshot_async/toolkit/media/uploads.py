@@ -24,7 +24,7 @@ from moonshot_async.toolkit.media.choice import (
     told,
 )
 from moonshot_async.toolkit.media.parts import Kind, Source, image, video
-from moonshot_async.types.chat_params import ImagePart, VideoPart
+from moonshot_async.types.chat_params import ImagePart, TextPart, VideoPart
 
 if TYPE_CHECKING:
     from moonshot_async.client import AsyncMoonshot
@@ -198,11 +198,13 @@ async def part(
     return await _from_bytes(await readable(source), kind, media_type, None, inline_up_to)
 
 
-def file_id(part: ImagePart | VideoPart) -> str | None:
-    """The id of the uploaded file that a part shows; None for one that carries its bytes itself."""
-    shown: Any = part
-    url: str = shown[part["type"]]["url"]
-    return url.removeprefix(SCHEME) if url.startswith(SCHEME) else None
+def file_id(part: ImagePart | VideoPart | TextPart) -> str | None:
+    """The id of the uploaded file that a part shows; None for one that carries its bytes itself, or is text."""
+    held: Any = part
+    shown = held.get(part["type"]) if part["type"] in ("image_url", "video_url") else None
+    # The API takes both forms.
+    url = shown.get("url") if isinstance(shown, dict) else shown
+    return url.removeprefix(SCHEME) if isinstance(url, str) and url.startswith(SCHEME) else None
 
 
 async def upload_image(client: "AsyncMoonshot", file: "FileTypes") -> ImagePart:
@@ -238,7 +240,7 @@ async def _from_bytes(
     found = await given.measured()
     handed_on = False
     try:
-        kind, media_type = told(await head_of(found), given.name, kind, media_type)
+        kind, media_type = told(await head_of(found), given.name, kind, media_type, given.media_type)
         if uploads is None or found.size <= inline_up_to:
             # What can be read again is encoded piece by piece.
             again = isinstance(source, (PathLike, bytes, bytearray, memoryview))
