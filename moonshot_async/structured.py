@@ -21,6 +21,7 @@ from moonshot_async.types.chat import ChatCompletion
 from moonshot_async.types.chat_params import ToolParam
 from moonshot_async.types.encoding import NotGiven, is_type
 from moonshot_async.types.json_text import without_fence
+from moonshot_async.types.misfits import misfit_of
 from moonshot_async.types.model import Model
 from moonshot_async.types.parsed import ParsedChatCompletion, ParsedChatCompletionMessage, parsed_form
 
@@ -51,12 +52,13 @@ class AnswerType(Generic[T]):
         Raises:
             StructuredOutputError: it is no JSON, or no value of this type.
         """
+        bare = without_fence(text)
         try:
-            return self._validate(without_fence(text))
+            return self._validate(bare)
         except RecursionError:
             problem: tuple[str, str | None] = "it is nested too deeply", None
         except (ValueError, msgspec.DecodeError) as error:
-            problem = _problem(error)
+            problem = misfit_of(error, bare)
         raise _misfit(self.name, *problem, text)
 
 
@@ -191,7 +193,7 @@ class Parsing(Generic[T]):
         try:
             return msgspec.json.decode(text)
         except (ValueError, msgspec.DecodeError, RecursionError) as error:
-            problem = _problem(error)
+            problem = misfit_of(error, text)
         raise _misfit(f"JSON value for the tool {name}", *problem, text)
 
     def completion(self, completion: ChatCompletion) -> ParsedChatCompletion[T]:
@@ -274,19 +276,6 @@ def validator(type_: Any) -> Callable[[str], Any]:
 def _foreign(type_: Any, value: Any) -> Any:
     """What msgspec does not know: models of pydantic inside of other types."""
     return type_.model_validate(value)
-
-
-def _problem(error: Exception) -> tuple[str, str | None]:
-    """What is wrong, and where, in words that do not repeat what was to be parsed."""
-    errors = getattr(error, "errors", None)
-    if callable(errors):  # pydantic's
-        first = errors(include_url=False, include_context=False, include_input=False)[0]
-        path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
-        return first["msg"], None if first["type"] == "json_invalid" else f"${path}"
-    text, _, path = str(error).rpartition(" - at `")
-    if text:
-        return text, path.removesuffix("`")
-    return path, "$" if isinstance(error, msgspec.ValidationError) else None
 
 
 def _misfit(name: str, problem: str, path: str | None, text: str) -> StructuredOutputError:

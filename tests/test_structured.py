@@ -157,7 +157,7 @@ MISFITS: list[tuple[Any, str, str | None, str]] = [
     (Model1, '{"name": "a", "sizes": [1, 0]}', "$.sizes[1]", "Input should be greater than 0 at $.sizes[1]."),
     (Model1, '{"name": "a"', None, "Invalid JSON"),
     (Data, '{"name": []}', "$.name", "Input should be a valid string"),
-    (Mixed, '{"models": [{"name": 1}]}', "$.models[0]", "valid string"),
+    (Mixed, '{"models": [{"name": 1}]}', "$.models[0].name", "be a valid string at $.models[0].name."),
     (dict[str, Any], '{"a":' * 100_000, None, "nested too deeply"),
 ]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import dataclasses
 import gc
 import json
 import pickle
@@ -470,7 +471,7 @@ async def test_defaults_of_the_whole_come_with_its_end(client: AsyncMoonshot, fa
     assert not has_come(seen[-2].people)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.text(max_size=8), st.lists(st.text(max_size=5)))
 def test_wherever_the_chunks_are_cut_the_last_value_is_that_of_parse(
     sizes: list[int], name: str, rivers: list[str]
@@ -492,6 +493,94 @@ def test_wherever_the_chunks_are_cut_the_last_value_is_that_of_parse(
                 assert before.name is UNSET or after.name.startswith(before.name)
 
     asyncio.run(ask())
+
+
+@dataclasses.dataclass
+class Titled:
+    """`==` does not see all that there is of it."""
+
+    name: str
+    note: str = dataclasses.field(default="none", compare=False)
+
+    def __post_init__(self) -> None:
+        self.title = f"The {self.name}"
+
+
+class Numbered(msgspec.Struct):
+    number: int
+    note: str = "none"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Numbered) and self.number == other.number
+
+    __hash__ = None  # type: ignore[assignment]  # it may change
+
+
+class Open(pydantic.BaseModel, extra="allow"):
+    name: str
+    _seen: bool = pydantic.PrivateAttr(default=True)
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "look"),
+    [
+        (Titled, '{"name": "Thames"}', lambda value: (value.note, value.title)),
+        (list[Titled], '{"value": [{"name": "Thames"}]}', lambda value: (value[0].note, value[0].title)),
+        (Numbered, '{"number": 1 }', lambda value: value.note),
+        (list[Numbered], '{"value": [{"number": 1 }]}', lambda value: value[0].note),
+        (Open, '{"name": "a", "more": 1}', lambda value: (value.model_extra, value._seen)),
+        (dict[str, Open], '{"b": {"name": "a", "more": 1}}', lambda value: (value["b"].model_extra, value["b"]._seen)),
+    ],
+)
+async def test_the_last_value_is_that_of_parse_in_all_that_its_class_makes_of_it(
+    type_: Any, text: str, look: Callable[[Any], Any], client: AsyncMoonshot, fake: FakeMoonshot
+) -> None:
+    fake.reply(text)
+    whole = await parse(client, type_, **ASK)
+
+    fake.reply(chunks=list(text))
+    seen = [value async for value in parse_stream(client, type_, **ASK)]
+
+    assert look(seen[-1]) == look(whole)
+    assert repr(seen[-1]) == repr(whole)
+
+
+async def test_a_class_that_fails_in_its_own_way_does_so_at_the_end(client: AsyncMoonshot, fake: FakeMoonshot) -> None:
+    @dataclasses.dataclass
+    class Odd:
+        name: str
+
+        def __post_init__(self) -> None:
+            raise KeyError(self.name)
+
+    class Holder(msgspec.Struct):
+        odd: Odd
+        more: str = ""
+
+    fake.reply(chunks=list('{"odd": {"name": "a"}, "more": "b"}'))
+    async with parse_stream(client, Holder, **ASK) as stream:
+        for _ in range(2):
+            with pytest.raises(KeyError):
+                async for holder in stream:
+                    assert not has_come(holder.more)
+        assert holder.odd.name == "a"
+        assert stream.usage is not None
+
+
+async def test_a_stream_is_entered_once_but_where_there_was_no_answer(
+    client: AsyncMoonshot, fake: FakeMoonshot
+) -> None:
+    stream = parse_stream(client, City, **ASK)
+    fake.fail(500)
+    with pytest.raises(InternalServerError):
+        [city async for city in stream]
+    fake.reply(OSLO)
+    async with stream:
+        await anext(stream)
+        with pytest.raises(TypeError, match="entered once"):
+            await stream.__aenter__()
+        assert (await stream.value()).name == "Oslo"
+    assert len(fake.requests) == 2
 
 
 async def test_a_loop_that_is_left_inside_of_async_with_can_be_gone_on_with(

@@ -77,6 +77,7 @@ async def parse(client: "AsyncMoonshot", type_: Any, /, *, retries: int = 0, **p
         ContentFilterFinishReasonError: it was cut by moderation.
         TypeError: the type has no schema, or a keyword does not exist; before any I/O.
         ConfigurationError: something in the request cannot be sent; before any I/O.
+        ValueError: a function in `tools` is not strict, as for `client.chat.completions.parse`; before any I/O.
         APIStatusError, APIConnectionError: as for `create`. Where the model was being asked again, the cause is what
             was wrong with its answer.
 
@@ -151,8 +152,8 @@ class ParsedStream(Generic[T]):
     of a tagged union when its tag has come. Defaults, `__post_init__` and validators count when their object is whole,
     constraints when what they are about is. What none of this can be said of comes when it is whole.
 
-    A value that is handed out does not change any more. A very large one comes less often than its pieces do, so that
-    the cost of all grows as the answer does.
+    A value that is handed out does not change any more. What is whole in it is in those that follow, too, so leave it
+    as it is. A very large value comes less often than its pieces do: the cost of all grows as the answer does.
 
     Iterating raises what `Stream` raises, and at the end what `parse` does. An answer that says twice what a field is,
     and so takes back what was handed out, is a `StructuredOutputError`, too. There are no retries: nothing that was
@@ -166,8 +167,8 @@ class ParsedStream(Generic[T]):
         self._parsing = parsing
         self._root = root
         self._partial: PartialValue[Any] = PartialValue(root.type, pydantic=is_pydantic(root.type))
+        self._entered = False
         self._stream: ChatStream[None] | None = None
-        self._last: Any = msgspec.UNSET
         self._answer: ParsedAnswer[T] | None = None
 
     @property
@@ -199,23 +200,23 @@ class ParsedStream(Generic[T]):
             if event.type == "content.delta" and event.choice == 0 and partial.feed(event.delta):
                 value = self._root.unwrapped(partial.value())
                 if value is not msgspec.UNSET:
-                    self._last = value
                     return cast("T", value)
-        whole = await self._whole(stream)
-        if type(whole) is type(self._last) and whole == self._last:
+        answer, told = await self._whole(stream)
+        if told:
             raise StopAsyncIteration
-        return whole
+        return answer.value
 
-    async def _whole(self, stream: "ChatStream[None]") -> T:
-        """The value of the whole answer, once all of it has come."""
+    async def _whole(self, stream: "ChatStream[None]") -> tuple[ParsedAnswer[T], bool]:
+        """The whole answer, once it has come; and whether the last value that was told is all of its value."""
         completion = await stream.get_final_completion()
-        value = self._root.value_in(self._parsing.completion(completion))
+        parsed = self._parsing.completion(completion)
+        value = self._root.value_in(parsed)
         if self._partial.twice is not None:
             problem = f"The answer is not a {self._root.name}: a name comes twice at {self._partial.twice}."
             text = completion.choices[0].message.content or ""
             raise StructuredOutputError(problem, text=text, path=self._partial.twice, completion=completion)
         self._answer = ParsedAnswer(value, (completion,))
-        return value
+        return self._answer, self._partial.has_told(parsed.choices[0].message.parsed)
 
     async def aclose(self) -> None:
         """Close the connection if the answer is not complete. Never waits for the network."""
@@ -223,7 +224,15 @@ class ParsedStream(Generic[T]):
             await self._stream.aclose()
 
     async def __aenter__(self) -> "ParsedStream[T]":
-        self._stream = await self._manager.__aenter__()
+        if self._entered:
+            raise TypeError("a parsed stream is entered once: parse_stream() gives another one, which asks again")
+        self._entered = True
+        try:
+            self._stream = await self._manager.__aenter__()
+        except BaseException:
+            # There is no answer yet.
+            self._entered = False
+            raise
         return self
 
     async def __aexit__(

@@ -139,6 +139,8 @@ def _record(type_: Any, origin: Any, pydantic: bool) -> Takes:
         from moonshot_async.toolkit.structured.partial_pydantic import model_shape
 
         return Takes(object=model_shape(origin))
+    if pydantic and _says_how(origin):
+        return HELD
     if issubclass(origin, msgspec.Struct):
         return _struct(type_, origin)
     if dataclasses.is_dataclass(origin):
@@ -148,6 +150,13 @@ def _record(type_: Any, origin: Any, pydantic: bool) -> Takes:
     if issubclass(origin, dict) and hasattr(origin, "__total__"):  # a TypedDict
         return Takes(object=_hinted(type_, _owned, {}, False, pydantic))
     return HELD
+
+
+def _says_how(cls: Any) -> bool:
+    """Whether a class that is not pydantic's tells it how to validate: by settings or by validators."""
+    return hasattr(cls, "__pydantic_config__") or any(
+        type(value).__name__ == "PydanticDescriptorProxy" for base in cls.__mro__ for value in vars(base).values()
+    )
 
 
 def _struct(type_: Any, origin: Any) -> Takes:

@@ -20,6 +20,7 @@ from moonshot_async.toolkit.structured.partial_shapes import (
     Takes,
 )
 
+_SCHEMA: Final = "__get_pydantic_core_schema__"
 # Settings that change no value.
 _HARMLESS: Final = frozenset(
     (
@@ -52,7 +53,7 @@ def model_shape(cls: Any) -> ObjectShape | Held:
     config = getattr(cls, "model_config", None) or getattr(cls, "__pydantic_config__", None) or {}
     made, infos = cls.__pydantic_decorators__, cls.__pydantic_fields__
     before = any(one.info.mode != "after" for one in made.model_validators.values())
-    if before or made.root_validators or not _HARMLESS.issuperset(config) or getattr(cls, "__pydantic_root_model__", 0):
+    if before or made.root_validators or not _HARMLESS.issuperset(config) or _is_made_otherwise(cls):
         return HOLD
     checked = {name for one in (*made.field_validators.values(), *made.validators.values()) for name in one.info.fields}
 
@@ -67,9 +68,17 @@ def model_shape(cls: Any) -> ObjectShape | Held:
     remade = bool(made.model_validators) or any(
         hasattr(cls, hook) for hook in ("__post_init__", "__post_init_post_parse__")
     )
-    remade = remade or bool(getattr(cls, "__pydantic_post_init__", None))
+    # What is extra is in the whole alone.
+    remade = remade or bool(getattr(cls, "__pydantic_post_init__", None)) or config.get("extra") == "allow"
     make = _model_of(cls) if hasattr(cls, "model_fields") else bare_of(cls, list(infos))
     return ObjectShape(make, load, dict.fromkeys(infos, UNSET), remade=remade)
+
+
+def _is_made_otherwise(cls: Any) -> bool:
+    """Whether a class says by itself what its values are: a root, an `__init__` or a schema of its own."""
+    if getattr(cls, "__pydantic_root_model__", False) or getattr(cls, "__pydantic_custom_init__", False):
+        return True
+    return any(_SCHEMA in vars(base) for base in cls.__mro__ if base.__module__ != "pydantic.main")
 
 
 def _model_of(cls: Any) -> Callable[[dict[str, Any]], Any]:
@@ -77,13 +86,15 @@ def _model_of(cls: Any) -> Callable[[dict[str, Any]], Any]:
     if cls.__new__ is not object.__new__:
         raise TypeError(f"{cls.__name__} has a __new__ of its own")
     put = object.__setattr__
+    extra = cls.model_config.get("extra") == "allow"
+    private = bool(cls.__private_attributes__)
 
     def make(members: dict[str, Any]) -> Any:
         model = cls.__new__(cls)
         put(model, "__dict__", members)
         put(model, "__pydantic_fields_set__", {name for name, value in members.items() if value is not UNSET})
-        put(model, "__pydantic_extra__", None)
-        put(model, "__pydantic_private__", None)
+        put(model, "__pydantic_extra__", {} if extra else None)
+        put(model, "__pydantic_private__", {} if private else None)
         return model
 
     return make
