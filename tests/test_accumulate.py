@@ -164,6 +164,53 @@ def test_a_call_that_is_told_again_at_its_end_is_none_more() -> None:
         assert [call[:2] for call in calls_of(once, again)] == [("a", "f")]
 
 
+@pytest.mark.parametrize("index", [{}, {"index": None}, {"index": 0}], ids=["missing", "null", "always 0"])
+@pytest.mark.parametrize("name", ["f", "g"])
+@pytest.mark.parametrize("id", [{}, {"id": "same"}], ids=["id in heads", "id in all"])
+def test_a_head_without_arguments_begins_a_call_once_arguments_follow(
+    name: str, index: dict[str, Any], id: dict[str, Any]
+) -> None:
+    made = calls_of(
+        fragment("f", "", id="same", **index),
+        fragment(None, '{"a":1}', **id, **index),
+        fragment(name, "", id="same", **index),
+        fragment(None, '{"a":', **id, **index),
+        fragment(None, "2}", **id, **index),
+        fragment(name, "", id="same", **index),
+        fragment(None, '{"a":3}', **id, **index),
+    )
+    assert made == [("same", "f", '{"a":1}'), ("same", name, '{"a":2}'), ("same", name, '{"a":3}')]
+
+
+@pytest.mark.parametrize("arguments", ["", "{}", '{"a":1}'])
+@pytest.mark.parametrize("id", ["", "same"])
+def test_another_name_begins_another_call_whatever_the_index_and_the_id(id: str, arguments: str) -> None:
+    made = calls_of(
+        fragment("f", "", index=0, id=id), fragment(None, arguments, index=0), fragment("g", "{}", index=0, id=id)
+    )
+    assert [call[1:] for call in made] == [("f", arguments), ("g", "{}")]
+
+
+def test_another_name_in_the_middle_of_a_call_is_looked_at_once() -> None:
+    text = '{"a":"' + "}" * 5_000_000
+    middle = [fragment("g", "}", index=0, id="same")] * 2_000
+    before = time.process_time()
+
+    made = calls_of(fragment("f", text, index=0, id="same"), *middle, fragment("f", '"}', index=0))
+
+    assert made == [("same", "f", text + "}" * 2_000 + '"}')]
+    assert time.process_time() - before < 1
+
+
+def test_what_follows_a_call_that_was_told_again_has_its_own_id_and_name() -> None:
+    told = fragment("f", '{"a":1}', id="a"), fragment("f", "", id="a")
+    assert calls_of(*told, fragment(None, "{", id="b"), fragment("g", "}", id="b")) == [
+        ("a", "f", '{"a":1}'),
+        ("b", "g", "{}"),
+    ]
+    assert len(calls_of(*told, fragment(None, '{"a":1}'), fragment(None, " "))) == 1
+
+
 def test_a_host_that_names_the_function_in_every_fragment_begins_no_call_with_the_last_one() -> None:
     assert calls_of(fragment("f", '{"a":'), fragment("f", "1}"), fragment("f", "")) == [("call_0", "f", '{"a":1}')]
 

@@ -257,6 +257,11 @@ OTHERS: dict[str, Check] = {
         and ended.out.splitlines()[-1].startswith("3 turns, about ")
         and len(json.loads(fake.last_request.body)["messages"]) == 6
     ),
+    "long_conversation.py": lambda ended, fake: (
+        " 0 turns were summed up" in ended.out
+        and "What was said before: " in json.loads(fake.last_request.body)["messages"][1]["content"]
+        and "100000 tokens fit into kimi-k2.6\n500000 tokens fit into kimi-k3.1-pro" in ended.out
+    ),
     "many.py": lambda ended, fake: len(fake.requests) == 8 and ended.out.count("\n") >= 8 and "Wuhan: " in ended.out,
     "pictures.py": lambda ended, fake: (
         ended.out.count("sent as file-") == 2 and "sent as a part of the request" in ended.out and "about " in ended.out

@@ -25,7 +25,19 @@ MOST_PARTS: Final = 1000
 class ToolCallState:
     """One tool call while its fragments arrive."""
 
-    __slots__ = ("arguments", "extra", "function_extra", "id", "index", "name", "named_again", "position", "type")
+    __slots__ = (
+        "arguments",
+        "extra",
+        "function_extra",
+        "id",
+        "index",
+        "misnamed",
+        "name",
+        "named_again",
+        "position",
+        "told_again",
+        "type",
+    )
 
     def __init__(self, position: int, index: int | None) -> None:
         self.position = position
@@ -35,6 +47,11 @@ class ToolCallState:
         self.name = ""
         # Whether a later fragment told the name, too, as every fragment of some hosts does.
         self.named_again = False
+        # Whether a later fragment told another name and began no call; to look at it once more could cost any time.
+        self.misnamed = False
+        # Whether the last fragment told the name of this call, which was whole, and no arguments: it may have been the
+        # head of another one.
+        self.told_again = False
         self.arguments = Text()
         self.extra = Extras(grow=True)
         self.function_extra = Extras(grow=True)
@@ -45,11 +62,14 @@ class ToolCallState:
         self.extra.add(delta)
         if function := delta.function:
             if function.name:
+                self.told_again = not function.arguments and self._is_over()
                 self.named_again = bool(self.name)
                 self.name = self.name or function.name
+                self.misnamed = self.misnamed or function.name != self.name
             self.function_extra.add(function)
             if function.arguments:
                 self.arguments.add(function.arguments)
+                self.told_again = False
 
     def begins_another(self, delta: ToolCallDelta) -> bool:
         """Whether a fragment that came for this call is the first one of a new call.
@@ -59,25 +79,43 @@ class ToolCallState:
         name = delta.function.name if delta.function else None
         if delta.id and self.id and delta.id != self.id:
             return delta.index is None or bool(name)
-        if not (delta.function and name and self.name):
+        more = delta.function.arguments if delta.function else None
+        if self.told_again and more and name in (None, "", self.name):
+            return more != str(self.arguments)
+        if not (name and self.name):
             return False
-        if delta.index is None and name != self.name and not (delta.id and self.id):
-            return True
+        if name != self.name:
+            told_apart = delta.index is None and not (delta.id and self.id)
+            return told_apart or (not self.misnamed and self._may_be_whole())
         if delta.id or self.id:
             # Some tell the call once more at its end, with or without its arguments.
-            more = delta.function.arguments
             return bool(more) and more != str(self.arguments) and self._is_over()
         return self._is_over()
 
+    def begin_another(self, position: int, delta: ToolCallDelta) -> "ToolCallState":
+        """Begin the call that a fragment belongs to which is none of this one."""
+        other = ToolCallState(position, delta.index)
+        named = delta.function is not None and bool(delta.function.name)
+        if self.told_again and not named and delta.id in (None, "", self.id):
+            # Its head came last, and was taken for this one told once more.
+            other.id, other.type, other.name = self.id, self.type, self.name
+        return other
+
     def _is_over(self) -> bool:
         """Whether a name begins another call, where neither index nor id tells calls apart: this one is whole."""
-        if self.named_again:
-            return False
+        return not self.named_again and bool(self._object())
+
+    def _may_be_whole(self) -> bool:
+        """Whether nothing need be missing: tools without parameters are called with an empty object, or nothing."""
+        return not str(self.arguments).strip() or self._object() is not None
+
+    def _object(self) -> dict[str, object] | None:
+        """What the arguments are so far; None where that is no object."""
         try:
             value = msgspec.json.decode(str(self.arguments))
         except (msgspec.DecodeError, ValueError, RecursionError):
-            return False
-        return isinstance(value, dict) and bool(value)
+            return None
+        return value if isinstance(value, dict) else None
 
     def tool_call(self) -> ToolCall:
         # Some hosts send no id; without one the answer to the call could not name it.
@@ -198,7 +236,8 @@ class ChoiceState:
             return same[-1]
         if len(calls) == MOST_PARTS:
             raise too_many("tool calls in a choice")
-        calls.append(ToolCallState(len(calls), delta.index))
+        place = len(calls)
+        calls.append(same[-1].begin_another(place, delta) if same else ToolCallState(place, delta.index))
         return calls[-1]
 
     def _add_function(self, delta: FunctionCallDelta) -> None:

@@ -65,8 +65,13 @@ def choose_model(
 
     Raises:
         ContextWindowError: no window suffices; says which comes nearest.
-        ConfigurationError: an id is not in the catalog, or no model takes the modalities.
+        ConfigurationError: an id is not in the catalog, no model takes the modalities, or a number is none of tokens.
     """
+    if isinstance(prompt_tokens, bool) or not isinstance(prompt_tokens, int) or prompt_tokens < 0:
+        raise ConfigurationError(f"prompt_tokens must be a number of tokens, 0 or more, not {prompt_tokens!r}")
+    check_tokens("completion_tokens", completion_tokens)
+    check_tokens("max_context_tokens", max_context_tokens)
+    modalities = (modalities,) if isinstance(modalities, str) else modalities
     rooms = rooms_of(able_models(known_models(models, catalog), modalities), completion_tokens, max_context_tokens)
     room = smallest_room(rooms, prompt_tokens, catalog, currency)
     if room is not None:
@@ -79,6 +84,17 @@ def choose_model(
         needed_tokens=prompt_tokens + room.answer,
         window_tokens=room.window,
     )
+
+
+def check_tokens(name: str, value: int | None) -> int | None:
+    """A number of tokens that a caller gave.
+
+    Raises:
+        ConfigurationError: it is no positive whole number.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ConfigurationError(f"{name} must be a positive number of tokens, or None, not {value!r}")
+    return value
 
 
 def known_models(models: Iterable[str] | None, catalog: Catalog) -> list[Model]:

@@ -21,7 +21,7 @@ from moonshot_async.toolkit.conversation import Conversation, DropOldest
 from moonshot_async.types.chat import ChatCompletionMessage
 from tests.canned import Canned
 from tests.secrets_scan import CANARY_KEY, CANARY_PROMPT
-from tests.toolkit.conversations import IMAGE, WEATHER, call, calls, sent
+from tests.toolkit.conversations import IMAGE, LONG, WEATHER, call, calls, check_account, sent
 
 ORPHAN: dict[str, Any] = {"role": "tool", "tool_call_id": "a", "content": ""}
 
@@ -379,7 +379,7 @@ def test_messages_are_named_by_their_place(client: AsyncMoonshot) -> None:
     with pytest.raises(ConversationError, match=r"messages\[1\]: there is no call 'a' to answer"):
         Conversation(
             client,
-            messages=[{"role": "user", "content": CANARY_PROMPT}, {"role": "tool", "tool_call_id": "a", "content": ""}],
+            messages=[{"role": "user", "content": CANARY_PROMPT}, {**ORPHAN, "content": CANARY_PROMPT}],
         )
     with pytest.raises(TypeError, match="messages must be a list"):
         Conversation(client, messages="Hi")  # type: ignore[arg-type]  # on purpose
@@ -439,6 +439,10 @@ async def test_tools_may_come_with_a_system_message(client: AsyncMoonshot, fake:
     await conversation.ask("Hi")
     assert sent(fake)["model"] == "kimi-k3"
     assert sent(fake)["messages"][1] == {"role": "system", "tools": [WEATHER]}
+    with pytest.raises(ConversationError, match="two tools are called 'get_weather'"):
+        conversation.add_system(tools=[{"type": "odd"}, WEATHER])
+    with pytest.raises(ConversationError, match=r"messages\[0\]: two tools are called 'get_weather'"):
+        Conversation(client, model="kimi-k3", tools=[WEATHER], messages=[{"role": "system", "tools": [WEATHER]}])
     with pytest.raises(ConfigurationError, match=r"holds dynamic tools, which kimi-k2\.6 cannot take"):
         Conversation(client, model="kimi-k2.6").add_system(tools=[WEATHER])
 
@@ -455,7 +459,11 @@ async def test_tools_may_come_with_a_system_message(client: AsyncMoonshot, fake:
         ({"response_format": dict}, "takes no type as response_format"),
         ({"tools": "get_weather"}, "tools must be a list"),
         ({"trim": 0.5}, "trim must be DropOldest"),
-        ({"summarise": "yes"}, "summarise must be an async function"),
+        ({"trim": DropOldest}, "not the class DropOldest"),
+        ({"model": 5}, "model must be an id, a list of ids or None, not int"),
+        ({"model": b"kimi-k2.6"}, "model must be an id, a list of ids or None, not bytes"),
+        ({"extra_body": {"messages": []}}, "takes no 'messages' in extra_body"),
+        ({"summarise": "yes"}, "summarise must be a function"),
         ({"resume": 2}, "resume"),
     ],
 )
@@ -477,6 +485,7 @@ def test_slips_are_told_at_once(options: dict[str, Any], problem: str, client: A
         ({"prompt_cache_key": ""}, "prompt_cache_key must be a text"),
         ({"prompt_cache_key": 5}, "prompt_cache_key must be a text"),
         ({"system": ""}, "a system message must not be empty"),
+        ({"tools": [WEATHER, WEATHER]}, "two tools are called 'get_weather'"),
     ],
 )
 def test_settings_that_cannot_work_are_told_at_once(
@@ -527,6 +536,20 @@ async def test_a_stream_need_not_be_looped_over(client: AsyncMoonshot) -> None:
         reply = await stream.get_reply()
         assert await stream.get_reply() is reply
     assert conversation.messages[1]["content"] == reply.text
+
+
+async def test_a_stream_that_is_entered_again_asks_again(client: AsyncMoonshot, fake: FakeMoonshot) -> None:
+    conversation = Conversation(client, model="kimi-k2.6")
+    asked = conversation.stream(LONG)
+    for turns in (1, 2):
+        async with asked as stream:
+            await stream.get_reply()
+        assert conversation.turns == turns
+        check_account(conversation)
+    # Each of the two questions counts its part, also where all turn out to be smaller than was thought.
+    fake.reply("No.", usage={"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101})
+    await conversation.ask("Well?")
+    assert 100 < conversation.tokens < 120
 
 
 async def test_a_stream_that_is_left_leaves_no_trace(client: AsyncMoonshot, no_leaks: None) -> None:
@@ -622,6 +645,22 @@ async def test_a_fork_may_wait_for_answers_of_tools(conversation: Conversation) 
     fork.add_tool_answer("a", "Snow")
     assert conversation.waiting == ["a"]
     await fork.ask()
+
+
+async def test_calls_of_a_model_that_does_not_think_are_taken_by_one_that_does(
+    client: AsyncMoonshot, fake: FakeMoonshot
+) -> None:
+    conversation = Conversation(client, model="moonshot-v1-8k", tools=[WEATHER])
+    for made in (await conversation.ask("What is the weather in Oslo and Bergen?")).tool_calls:
+        conversation.add_tool_answer(made.id, "Rain")
+    text = conversation.to_json()
+    for other in (conversation.fork(model="kimi-k2.6"), Conversation.from_json(client, text, model="kimi-k2.6")):
+        check_account(other, tools=[WEATHER])
+        await other.ask()
+        assert sent(fake)["messages"][1]["reasoning_content"] == ""
+        check_account(other, tools=[WEATHER])
+    await conversation.ask()
+    assert "reasoning_content" not in sent(fake)["messages"][1]
 
 
 async def test_a_fork_with_other_tools_counts_them(conversation: Conversation) -> None:

@@ -192,6 +192,7 @@ BAD: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("spent", "cost"), "much", "spent.cost is no amount"),
     (("spent", "cost"), "-1", "spent.cost is no amount"),
     (("spent", "cost"), "NaN", "spent.cost is no amount"),
+    (("spent", "usage", "total_tokens"), "many", "spent.usage is no usage"),
     (("options",), {"temperatur": 1}, "did you mean 'temperature'"),
     (("options",), {"timeout": 1}, "what concerns a single call"),
     (("max_context_tokens",), 0, "max_context_tokens must be a positive number"),

@@ -18,6 +18,7 @@ from moonshot_async.fake import FakeMoonshot
 from moonshot_async.toolkit.conversation import Conversation
 from moonshot_async.toolkit.functions import ToolContext, ToolRequest, tool
 from tests.canned import Canned
+from tests.secrets_scan import CANARY_PROMPT
 from tests.toolkit.conversations import LONG, WEATHER, asked_for, check_account, sent
 
 
@@ -141,6 +142,80 @@ async def test_the_oldest_turns_go_here_too(client: AsyncMoonshot, fake: FakeMoo
     assert all(asked_for(sent(fake, number)) <= 2000 for number in range(len(fake.requests)))
 
 
+async def test_every_request_of_a_run_is_made_to_fit(client: AsyncMoonshot, fake: FakeMoonshot) -> None:
+    @tool
+    async def get_weather(city: str) -> str:
+        """The weather in a city."""
+        return f"Rain in {city}. " * 25
+
+    conversation = Conversation(
+        client, model="kimi-k2.6", tools=[get_weather], max_context_tokens=2000, max_completion_tokens=400
+    )
+    for number in range(9):
+        for step in range(3):
+            fake.reply(
+                tool_calls=[{"name": "get_weather", "arguments": {"city": f"No. {step}"}, "id": f"{number}.{step}"}]
+            )
+        reply = await conversation.ask(f"What is the weather on day {number}?")
+        assert reply.stopped is None
+        check_account(conversation, tools=[get_weather.param])
+    requests = [sent(fake, number) for number in range(len(fake.requests))]
+    assert len(requests) == 36
+    assert max(map(asked_for, requests)) <= 2000
+    # Turns went in the middle of runs, too.
+    assert any(len(requests[at]["messages"]) < len(requests[at - 1]["messages"]) for at in range(36) if at % 4)
+    assert conversation.turns + conversation.dropped_turns == 9
+    assert conversation.fork().tokens == conversation.tokens
+
+
+async def test_a_run_grows_into_a_larger_model(client: AsyncMoonshot, fake: FakeMoonshot) -> None:
+    @tool
+    async def read_book() -> str:
+        """Read a book."""
+        return LONG * 40
+
+    fake.reply(tool_calls=[{"name": "read_book", "id": "a"}])
+    conversation = Conversation(client, model=["moonshot-v1-8k", "moonshot-v1-32k"], tools=[read_book])
+    await conversation.ask("Hi")
+    requests = [sent(fake, number) for number in (0, 1)]
+    assert [(request["model"], request["max_completion_tokens"]) for request in requests] == [
+        ("moonshot-v1-8k", 2048),
+        ("moonshot-v1-32k", 8192),
+    ]
+    assert conversation.dropped_turns == 0
+
+
+async def test_a_turn_that_becomes_too_long_is_told_before_it_is_sent(
+    client: AsyncMoonshot, fake: FakeMoonshot
+) -> None:
+    @tool
+    async def read_book() -> str:
+        """Read a book."""
+        return LONG * 60
+
+    conversation = Conversation(client, model="moonshot-v1-8k", tools=[read_book])
+    await conversation.ask("Hi")
+    conversation.add_user(LONG)
+    before, tokens = conversation.messages, conversation.tokens
+    fake.reply(tool_calls=[{"name": "read_book", "id": "a"}])
+    with pytest.raises(ContextWindowError):
+        await conversation.ask(CANARY_PROMPT)
+    assert len(fake.requests) == 2
+    assert (conversation.messages, conversation.tokens) == (before, tokens)
+    await conversation.ask()
+    check_account(conversation, tools=[read_book.param])
+
+
+async def test_an_answer_of_a_run_may_be_resumed(client: AsyncMoonshot, fake: FakeMoonshot) -> None:
+    conversation = Conversation(client, model="kimi-k2.6", tools=[get_weather])
+    fake.cut_stream(30)
+    async with conversation.stream(LONG, resume=1) as stream:
+        reply = await stream.get_reply()
+    # The request that was cut told no usage.
+    assert (reply.cost, conversation.cost, conversation.unpriced_answers) == (None, None, 1)
+    check_account(conversation, tools=[get_weather.param])
+
+
 async def test_a_prompt_that_is_found_too_long_is_shortened_here_too(client: AsyncMoonshot, fake: FakeMoonshot) -> None:
     conversation = Conversation(client, model="kimi-k2.6", tools=[get_weather])
     for _ in range(4):
@@ -154,6 +229,14 @@ async def test_a_prompt_that_is_found_too_long_is_shortened_here_too(client: Asy
     fake.fail(400, message="Your request exceeded model token limit: 700 (requested: 900)")
     with pytest.raises(ContextLengthExceededError):
         await conversation.ask("Well?")
+    # But it is known from then on.
+    conversation = conversation.fork(max_completion_tokens=None)
+    fake.reply(tool_calls=[{"name": "get_weather", "arguments": {"city": "Oslo"}, "id": "a"}])
+    fake.fail(400, message="Your request exceeded model token limit: 500 (requested: 900)")
+    with pytest.raises(ContextLengthExceededError):
+        await conversation.ask("Well?")
+    await conversation.ask("Well?")
+    assert asked_for(sent(fake)) <= 500
 
 
 async def test_a_run_without_an_answer_is_not_kept(conversation: Conversation, fake: FakeMoonshot) -> None:

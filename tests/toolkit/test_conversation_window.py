@@ -25,6 +25,7 @@ from moonshot_async.errors import (
 )
 from moonshot_async.fake import FakeMoonshot, brain, counting
 from moonshot_async.toolkit.conversation import Conversation, DropOldest, choose_model
+from moonshot_async.toolkit.functions import tool
 from tests.toolkit.conversations import IMAGE, LONG, WEATHER, asked_for, calls, check_account, client_for, counted, sent
 
 # What it counts.
@@ -269,6 +270,18 @@ async def test_without_a_policy_nothing_goes_and_the_api_decides(client: AsyncMo
     assert len(conversation.messages) == 6
 
 
+async def test_thousands_of_turns_go_at_once(client: AsyncMoonshot) -> None:
+    conversation = Conversation(client, model="kimi-k2.6", max_context_tokens=2000, max_completion_tokens=500)
+    for number in range(4000):
+        conversation.add_user(f"Question {number}")
+        conversation.add_assistant("Yes.")
+    began = time.process_time()
+    await conversation.ask("Well?")
+    # Seconds, where each turn that goes looks at all that stay.
+    assert time.process_time() - began < 0.5
+    assert conversation.dropped_turns > 3900
+
+
 # Summaries.
 
 
@@ -301,6 +314,14 @@ async def test_a_summary_stands_for_what_went(client: AsyncMoonshot, fake: FakeM
     assert seen[2][0] == {"role": "system", "content": "Summary 2."}
     contents = [message["content"] for message in sent(fake)["messages"] if message["role"] == "system"]
     assert contents == ["Be brief.", "Summary 3."]
+
+
+async def test_a_summary_may_be_made_without_waiting(client: AsyncMoonshot, fake: FakeMoonshot) -> None:
+    def summarise(messages: list[dict[str, Any]]) -> str:
+        return f"{len(messages)} messages."
+
+    await with_turns(client, summarise=summarise).ask("Well?")
+    assert sent(fake)["messages"][0] == {"role": "system", "content": "6 messages."}
 
 
 def with_turns(client: AsyncMoonshot, count: int = 4, **options: Any) -> Conversation:
@@ -514,6 +535,7 @@ def test_the_smallest_sufficient_window_is_chosen_then_the_lowest_price() -> Non
     assert choose_model(["small-too", "small"], 10, catalog=SOME).id == "small-too"
     assert choose_model(["gone", "small"], 10, catalog=SOME).id == "gone"
     assert choose_model(None, 10, modalities={"image"}, catalog=SOME).id == "sighted"
+    assert choose_model(None, 10, modalities="image", catalog=SOME).id == "sighted"
     assert choose_model(["kimi-k2.6", "kimi-k3"], 300_000).id == "kimi-k3"
     assert choose_model(["kimi-k3", "kimi-k2.7-code-highspeed", "kimi-k2.6"], 3000).id == "kimi-k2.6"
     # A default of more than half of the window counts as a quarter of it.
@@ -542,6 +564,12 @@ def test_a_choice_without_an_answer_says_so() -> None:
         choose_model([], 10)
     with pytest.raises(ConfigurationError, match=r"models must be a list of ids, such as \['kimi-k3'\]"):
         choose_model("kimi-k3", 10)
+    for tokens in (-1, 1.5, "10", True):
+        with pytest.raises(ConfigurationError, match="prompt_tokens must be a number of tokens"):
+            choose_model(None, tokens)  # type: ignore[arg-type]  # on purpose
+    for name in ("completion_tokens", "max_context_tokens"):
+        with pytest.raises(ConfigurationError, match=f"{name} must be a positive number"):
+            choose_model(None, 10, **{name: 0})  # type: ignore[arg-type]  # on purpose
 
 
 async def test_a_conversation_grows_into_larger_models(client: AsyncMoonshot, fake: FakeMoonshot) -> None:
@@ -605,10 +633,17 @@ STEPS = st.one_of(
 )
 
 
-async def take(step: str, value: Any, conversation: Conversation, fake: FakeMoonshot) -> Conversation:
+@tool
+async def get_weather(city: str) -> str:
+    """The weather in a city."""
+    return f"Rain in {city}. " * 20
+
+
+async def take(step: str, value: Any, conversation: Conversation, fake: FakeMoonshot, tools: list[Any]) -> Conversation:
     match step:
         case "save":
-            return Conversation.from_json(client_for(fake), conversation.to_json())
+            # Functions are given again; nothing is changed where the tools are definitions.
+            return Conversation.from_json(client_for(fake), conversation.to_json(), tools=tools)
         case "fork":
             return conversation.fork()
         case "ask" | "pin" | "image" | "fail":
@@ -652,29 +687,31 @@ REFUSED = (ConversationError, ContextWindowError, InternalServerError, StreamInt
     st.lists(STEPS, max_size=30),
     st.sampled_from(["kimi-k2.6", "kimi-k3", "moonshot-v1-8k-vision-preview"]),
     st.sampled_from([1600, 2600, 8000]),
+    st.booleans(),
 )
 def test_whatever_is_said_in_whatever_order_the_service_accepts_it(
-    steps: list[tuple[str, Any]], model: str, window: int
+    steps: list[tuple[str, Any]], model: str, window: int, runs_tools: bool
 ) -> None:
-    asyncio.run(play(steps, model, window))
+    asyncio.run(play(steps, model, window, runs_tools))
 
 
-async def play(steps: list[tuple[str, Any]], model: str, window: int) -> None:
+async def play(steps: list[tuple[str, Any]], model: str, window: int, runs_tools: bool) -> None:
     fake = FakeMoonshot(legacy_models=True)
+    tools, params = ([get_weather], [get_weather.param]) if runs_tools else ([WEATHER], [WEATHER])
     async with client_for(fake) as client:
         conversation = Conversation(
-            client, model=model, tools=[WEATHER], max_context_tokens=window, max_completion_tokens=600
+            client, model=model, tools=tools, max_context_tokens=window, max_completion_tokens=600
         )
         for step, value in steps:
             before = conversation.messages
             fake.reset()
             try:
                 # Any other refusal of the service ends the test.
-                conversation = await take(step, value, conversation, fake)
+                conversation = await take(step, value, conversation, fake, tools)
             except REFUSED:
                 if step != "answer":
                     assert conversation.messages == before
             for request in fake.requests:
                 assert asked_for(msgspec.json.decode(request.body)) <= window
             if step in ("ask", "stream", "pin", "image") and conversation.messages != before:
-                check_account(conversation, tools=[WEATHER])
+                check_account(conversation, tools=params)

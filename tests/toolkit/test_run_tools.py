@@ -808,10 +808,35 @@ async def test_a_call_that_is_made_over_and_over_is_reminded_of_and_then_stopped
     assert (run.done.reason, run.done.steps) == ("repeated_calls", 5)
     told = answers(run.messages)
     assert told[:2] == ["as ever", "as ever"]
-    assert "call number 3 of same" in told[2]
-    assert "call number 4 of same" in told[3]
-    assert told[4] == "This call was not run: it is call number 5 of same with the same arguments."
+    assert "[Reminder: 3 of your messages have called same" in told[2]
+    assert "[Reminder: 4 of your messages have called same" in told[3]
+    assert told[4] == "This call was not run: 5 of your messages have called same with the same arguments."
     assert await _is_valid(client, fake, run.messages)
+
+
+async def test_the_same_call_many_times_in_one_answer_is_no_repetition(
+    client: AsyncMoonshot, fake: FakeMoonshot
+) -> None:
+    rolled: list[int] = []
+
+    @tool
+    async def roll_a_die() -> int:
+        """Roll a die."""
+        rolled.append(4)
+        return 4
+
+    for _ in range(2):
+        fake.reply(tool_calls=[call("roll_a_die") for _ in range(10)], reasoning="")
+    fake.reply("Twenty fours.")
+    done = await run_tools(
+        client, model=MODEL, messages=ASKED, tools=[roll_a_die], parallel=1, remind_after=1, max_repeats=2
+    )
+    assert (done.reason, len(rolled)) == ("answered", 20)
+    assert ["Reminder" in told for told in answers(done.messages)] == [False] * 10 + [True] * 10
+
+    fake.reply(tool_calls=[call("roll_a_die")], reasoning="")
+    done = await run_tools(client, model=MODEL, messages=done.messages, tools=[roll_a_die], max_repeats=2)
+    assert (done.reason, len(rolled)) == ("repeated_calls", 20), "two answers in the messages have called it"
 
 
 async def test_repeated_calls_are_counted_since_the_user_spoke(client: AsyncMoonshot, fake: FakeMoonshot) -> None:
@@ -997,6 +1022,8 @@ async def test_a_stream_that_breaks_off_in_its_text_is_resumed(client: AsyncMoon
         ("max_cost must be a number", {"max_cost": "1"}),
         ("timeout must be above 0", {"timeout": 0}),
         ("timeout must be a number", {"timeout": "1"}),
+        ("handler must be a function", {"handler": 3}),
+        ("approve must be a function or None, not bool", {"approve": True}),
         ("messages must not be empty", {"messages": []}),
         ("messages must be a list", {"messages": "Hi"}),
         ("must not be partial", {"messages": [*ASKED, {"role": "assistant", "content": "A", "partial": True}]}),

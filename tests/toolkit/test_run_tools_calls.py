@@ -151,7 +151,6 @@ def streams(draw: st.DrawFn) -> tuple[list[tuple[str, str]], bytes]:
         cuts = draw(st.lists(st.integers(0, len(arguments)), max_size=4).map(sorted))
         if ids == "same" and index.get("index") in (None, 0):
             # Here nothing but the arguments tells that another call begins, and is none told twice.
-            cuts = [max(1, cut) for cut in cuts]
             arguments = arguments.replace("{", f'{{"place":{place},', 1)
         calls.append((name, arguments))
         edges = [0, *cuts, len(arguments)]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from moonshot_async import AsyncMoonshot, MemoryTransport
 from moonshot_async.catalog import CATALOG
-from moonshot_async.errors import APITimeoutError, ClientClosedError
+from moonshot_async.errors import APITimeoutError, BadRequestError, ClientClosedError
 from moonshot_async.fake import FakeMoonshot
 from moonshot_async.fake.rules import check_chat
 from moonshot_async.toolkit.functions import run_tools, tool
@@ -113,6 +114,29 @@ async def test_closing_cancels_what_runs_and_says_so(client: AsyncMoonshot) -> N
     assert "closed" in repr(run)
 
 
+async def test_what_ends_late_is_told_to_nobody_and_stands_in_the_messages(
+    client: AsyncMoonshot, fake: FakeMoonshot
+) -> None:
+    @tool
+    async def late() -> str:
+        """Answers whoever cancels it."""
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "all the same"
+        return "never"
+
+    fake.reset()
+    fake.reply(tool_calls=[{"name": "late", "arguments": {}}], reasoning="")
+    run = run_tools(client, model=MODEL, messages=ASKED, tools=[late])
+    await until_started(run)
+
+    await run.aclose()
+
+    assert [event async for event in run] == []
+    assert run.messages[-1]["content"] == "all the same"
+
+
 async def test_the_end_of_async_with_closes(client: AsyncMoonshot) -> None:
     held = Held()
     with pytest.raises(LookupError):
@@ -139,6 +163,46 @@ async def test_a_run_that_is_dropped_by_an_exception_ends(client: AsyncMoonshot)
             if event.type == "tool.started":
                 raise LookupError
     await held.ends(2)
+
+
+@pytest.mark.parametrize("left_at", ["tool.started", "done", "never"])
+@pytest.mark.parametrize("status", [200, 400])
+async def test_a_run_that_is_over_needs_no_garbage_collection(
+    client: AsyncMoonshot, fake: FakeMoonshot, left_at: str, status: int
+) -> None:
+    class Context:
+        """What only the run holds."""
+
+    @tool
+    async def now() -> str:
+        """What time it is."""
+        return "late"
+
+    gone = asyncio.Event()
+
+    async def main() -> "weakref.ref[Context]":
+        context = Context()
+        with contextlib.suppress(BadRequestError):
+            async for event in run_tools(client, model=MODEL, messages=ASKED, tools=[now], context=context):
+                if event.type == left_at:
+                    break
+        return weakref.ref(context, lambda _: gone.set())
+
+    fake.reset()
+    fake.reply(tool_calls=[{"name": "now", "arguments": {}}, {"name": "now", "arguments": {"a": 1}}], reasoning="")
+    if status == 400:
+        fake.fail(400)
+    else:
+        fake.reply("It is late.")
+    gc.collect()
+    gc.disable()
+    try:
+        held = await main()
+        async with asyncio.timeout(5):
+            await gone.wait()
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_run_that_is_dropped_in_another_thread_ends(client: AsyncMoonshot) -> None:

@@ -1,11 +1,25 @@
 """The types of tools that callers see; never run, only read by mypy."""
 
 from collections.abc import Coroutine
+from decimal import Decimal
 from typing import Any, Literal, assert_type
 
 from moonshot_async import AsyncMoonshot
 from moonshot_async.errors import ToolArgumentsError, ToolCancelledError, ToolTimeoutError
-from moonshot_async.toolkit.functions import Approval, Tool, ToolContext, ToolRequest, tool
+from moonshot_async.toolkit.functions import (
+    Approval,
+    DoneEvent,
+    Handler,
+    RunEvent,
+    Tool,
+    ToolContext,
+    ToolLike,
+    ToolRequest,
+    ToolRun,
+    formula_tools,
+    run_tools,
+    tool,
+)
 from moonshot_async.types.chat_params import MessageParam, ToolParam
 
 
@@ -87,6 +101,29 @@ async def tools(client: AsyncMoonshot, desk: Desk) -> None:
     await client.chat.completions.create(model="m", messages=messages, tools=[one.param for one in listed])
     tool(plain, nmae="x")  # type: ignore[call-overload]  # misspelt
     tool(3)  # type: ignore[call-overload]  # no function
+
+
+async def runs(client: AsyncMoonshot, desk: Desk, handler: Handler) -> None:
+    messages = [{"role": "user", "content": "Hi"}]
+    hosted = await formula_tools(client, "moonshot/date:latest")
+    listed: list[ToolLike] = [get_weather, plain, desk.look_up, "$web_search", get_weather.param, *hosted]
+    run = run_tools(client, model="m", messages=messages, tools=listed, handler=handler, approve=approve, temperature=1)
+    async for event in assert_type(run, ToolRun):
+        assert_type(event, RunEvent)
+        if event.type == "content.delta":
+            assert_type(event.delta, str)
+        elif event.type == "tool.started":
+            assert_type(event.cancel(), bool)
+        elif event.type == "tool.failed":
+            assert_type(event.error, Exception | None)
+        elif event.type == "usage":
+            assert_type(event.total_cost, Decimal | None)
+        elif event.type == "done":
+            assert_type(event.messages, list[dict[str, Any]])
+    completion = await client.chat.completions.create(model="m", messages=messages)
+    more = run_tools(client, model="m", messages=[*run.messages, completion.choices[0].message], tools=[lambda x: x])
+    assert_type(await more, DoneEvent)
+    await run_tools(client, model="m", messages=messages, tools=[3])  # type: ignore[list-item]  # no tool
 
 
 def failures(error: Exception) -> None:

@@ -7,14 +7,16 @@
 
 The way of a question: `steps.py` makes a draft of the history (`history.py`) that ends with it, drops turns until it
 fits (`trimming.py`, by what `tokens.py` knows of their size), and takes the draft for the history once the answer is
-whole; `questions.py` sends, `streams.py` hands events out, `messages.py` refuses what the API would refuse, `files.py`
-saves. Which model is asked is decided by `toolkit/model_choice.py`.
+whole; `questions.py` and `runs.py` send, `streams.py` hands events out, `messages.py` refuses what the API would
+refuse, `files.py` saves. Which model is asked is decided by `toolkit/model_choice.py`.
 
 See: https://platform.kimi.ai/docs/api/chat
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from moonshot_async.errors import ConversationError
 from moonshot_async.redaction import forget_locals
@@ -23,8 +25,9 @@ from moonshot_async.toolkit.conversation.asking import Summarise, asking_of, che
 from moonshot_async.toolkit.conversation.history import History
 from moonshot_async.toolkit.conversation.keeping import Keeping
 from moonshot_async.toolkit.conversation.messages import Content
-from moonshot_async.toolkit.conversation.questions import Question, Run, Source, Streamed
+from moonshot_async.toolkit.conversation.questions import Question, Source, Streamed
 from moonshot_async.toolkit.conversation.replies import Reply, Spent
+from moonshot_async.toolkit.conversation.runs import Run
 from moonshot_async.toolkit.conversation.state import unseen
 from moonshot_async.toolkit.conversation.steps import Step
 from moonshot_async.toolkit.conversation.streams import ReplyStream, ReplyStreamManager
@@ -76,7 +79,8 @@ class Conversation(Additions, Keeping):
         max_completion_tokens: what an answer may have. None for what the model takes by itself; where that is more than
             half of the window, a quarter of the window is sent.
         trim: how much goes when it becomes too much; None to drop nothing and leave it to the API to refuse.
-        summarise: gets the messages that go and returns a text, which takes their place as a system message.
+        summarise: a function, async or not, that gets the messages that go and returns a text, which takes their place
+            as a system message.
         prompt_cache_key: names the conversation to the service's cache, so that its requests find the prefix that they
             share. One is made at random, and kept when it is saved; None to send none.
         **options: what else `client.chat.completions.create` takes, sent with every question.
@@ -123,8 +127,7 @@ class Conversation(Additions, Keeping):
             self._busy = False
             if system is not None:
                 self._history.append(self._entry({"role": "system", "content": system}))
-            for place, message in enumerate([] if messages is None else message_list(messages)):
-                self._replay(place, message)
+            self._replay([] if messages is None else message_list(messages))
         except Exception as error:
             forget_locals(error)
             raise
@@ -146,7 +149,8 @@ class Conversation(Additions, Keeping):
 
         Raises:
             ConversationError: it cannot be asked now: calls wait for answers, or another question for its own.
-            ContextWindowError: what has to stay does not fit the window; before any I/O.
+            ContextWindowError: what has to stay does not fit the window; before any I/O, or where tools are run, before
+                the request of the step whose answers were too long.
             EmptyAnswerError: the model answered nothing; the answer is in `.completion`.
             ContentFilterFinishReasonError: moderation cut the answer, which is not kept.
             APIError: as for `create`.
@@ -205,7 +209,8 @@ class Conversation(Additions, Keeping):
             self._check_free()
             draft = self._history.copy()
             if entry is not None:
-                draft.append(entry)
+                # An entry of its own each time: a stream that is entered once more asks once more.
+                draft.append(msgspec.structs.replace(entry))
             draft.check_askable()
             question = Question(self._asking, Step(self._asking, draft, checked), self._spent, self._keep)
             self._busy = True

@@ -9,17 +9,18 @@ import msgspec
 from moonshot_async.errors import ConfigurationError
 from moonshot_async.headers import Unshown
 from moonshot_async.resources.call import BodyOptions, CallOptions, Given
-from moonshot_async.toolkit.conversation.messages import Message
-from moonshot_async.toolkit.conversation.models import Models, check_tokens
+from moonshot_async.toolkit.conversation.messages import Message, check_names
+from moonshot_async.toolkit.conversation.models import Models
 from moonshot_async.toolkit.conversation.tokens import Entry
 from moonshot_async.toolkit.conversation.trimming import TrimPolicy
+from moonshot_async.toolkit.model_choice import check_tokens
 from moonshot_async.types.chat_params import CompletionRequest
 from moonshot_async.types.encoding import NotGiven, build, is_type, plain, to_json
 
 if TYPE_CHECKING:
     from moonshot_async.client import AsyncMoonshot
 
-Summarise: TypeAlias = Callable[[list[Message]], Awaitable[str]]
+Summarise: TypeAlias = Callable[[list[Message]], Awaitable[str] | str]
 """Gets the messages that are dropped, in copies, the summary before them first; returns the text that replaces them."""
 
 # What concerns one sending, and may hold keys: it is not saved.
@@ -132,10 +133,10 @@ def asking_of(
     params, functions = checked_tools(tools, run_options)
     if run_options and not functions:
         raise ConfigurationError("tool_options are for tools that are run: give functions as tools")
-    if trim is not None and not callable(getattr(trim, "drop", None)):
-        raise TypeError(f"trim must be DropOldest(), or have its method drop(), not {type(trim).__name__}")
+    if trim is not None and (isinstance(trim, type) or not callable(getattr(trim, "drop", None))):
+        raise TypeError(f"trim must be DropOldest(), or have its method drop(), not {_kind_of(trim)}")
     if summarise is not None and not callable(summarise):
-        raise TypeError(f"summarise must be an async function, not {type(summarise).__name__}")
+        raise TypeError(f"summarise must be a function, not {type(summarise).__name__}")
     if isinstance(prompt_cache_key, msgspec.UnsetType):
         prompt_cache_key = urandom(16).hex()
     if prompt_cache_key is not None and (not isinstance(prompt_cache_key, str) or not prompt_cache_key):
@@ -175,6 +176,10 @@ def checked_options(options: Mapping[str, Any], *, call: str) -> dict[str, Any]:
     for name in options:
         if name in _OURS:
             raise TypeError(f"{call}() takes no {name!r}: {_OURS[name]}")
+    extra = options.get("extra_body")
+    for name in _OURS:
+        if isinstance(extra, Mapping) and name in extra:
+            raise TypeError(f"{call}() takes no {name!r} in extra_body: {_OURS[name]}")
     if is_type(options.get("response_format")):
         raise TypeError(
             f"{call}() takes no type as response_format, only the API's own; moonshot_async.toolkit.structured has "
@@ -203,8 +208,14 @@ def checked_tools(tools: Iterable[Any] | None, run_options: Mapping[str, Any]) -
         raise TypeError(f"tools must be a list of tools, not {type(tools).__name__}")
     listed = list(tools or ())
     if "handler" not in run_options and all(isinstance(tool, Mapping) for tool in listed):
-        return [msgspec.json.decode(to_json(plain(tool))) for tool in listed], []
+        params = [msgspec.json.decode(to_json(plain(tool))) for tool in listed]
+        check_names(params)
+        return params, []
     from moonshot_async.toolkit.functions.loop.runners import Toolbox
 
     toolbox = Toolbox(listed, run_options.get("handler"), run_options.get("approve"))
     return [msgspec.json.decode(param) for param in toolbox.params], listed
+
+
+def _kind_of(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

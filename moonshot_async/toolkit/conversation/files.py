@@ -11,7 +11,7 @@ import msgspec
 
 from moonshot_async.catalog import currency_of
 from moonshot_async.clocks import CONTEXT_DEADLINE, until
-from moonshot_async.errors import APITimeoutError, ConfigurationError, ConversationError
+from moonshot_async.errors import APIResponseValidationError, APITimeoutError, ConfigurationError, ConversationError
 from moonshot_async.headers import Unshown
 from moonshot_async.threads import in_daemon_thread
 from moonshot_async.toolkit.conversation.asking import OF_THE_CALL, Asking, asking_of, checked_options, settings_with
@@ -132,6 +132,8 @@ def loaded(client: "AsyncMoonshot", text: str | bytes, changes: Mapping[str, Any
         for place, entry in enumerate(turn):
             _append(history, entry, f"turns[{number}][{place}]")
     history.dropped = saved.dropped_turns
+    if "model" in changes and asking.models.may_think():
+        history.show_reasoning()
     return asking, history, _spent(saved.spent, client)
 
 
@@ -237,7 +239,10 @@ def _append(history: History, saved: _Entry, place: str, *, to_head: bool = Fals
 def _spent(saved: _Spent, client: "AsyncMoonshot") -> Spent:
     spent = Spent()
     spent.answers = saved.answers
-    spent.usage = None if saved.usage is None else Usage.model_validate(saved.usage)
+    with suppress(APIResponseValidationError):
+        spent.usage = None if saved.usage is None else Usage.model_validate(saved.usage)
+    if saved.usage is not None and spent.usage is None:
+        raise ConfigurationError("this is no saved conversation: spent.usage is no usage")
     try:
         cost = Decimal(saved.cost)
     except InvalidOperation:

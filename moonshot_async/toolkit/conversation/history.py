@@ -7,13 +7,15 @@ See: https://platform.kimi.ai/docs/api/chat
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
 from moonshot_async.errors import ConversationError
 from moonshot_async.headers import Unshown
-from moonshot_async.toolkit.conversation.messages import Message
+from moonshot_async.toolkit.conversation.messages import Message, with_reasoning
 from moonshot_async.toolkit.conversation.tokens import Entry, TokenAccount
+from moonshot_async.toolkit.model_choice import DYNAMIC_TOOLS
 
 # How many ids of calls a message of an error names.
 _NAMED = 5
@@ -81,6 +83,15 @@ class History:
         for entry in self.entries():
             self.account.add(entry)
 
+    def show_reasoning(self) -> None:
+        """Give an empty reasoning to calls of models that do not think, for one that does; the entries are changed."""
+        for entry in self.entries():
+            message = with_reasoning({**entry.message})
+            if message != entry.message:
+                size = Entry.of(message).estimate
+                entry.message, entry.open, entry.estimate = message, entry.open + size - entry.estimate, size
+        self.replace_account(self.account.beside)
+
     def entries(self) -> Iterator[Entry]:
         """All of them, in their order."""
         yield from self.head
@@ -90,6 +101,10 @@ class History:
     def messages(self) -> list[Message]:
         """The messages as they are sent; to be read only."""
         return [entry.message for entry in self.entries()]
+
+    def tools(self) -> list[list[Any]]:
+        """Those that system messages bring."""
+        return [entry.message["tools"] for entry in self.entries() if DYNAMIC_TOOLS in entry.kinds]
 
     def kinds(self) -> frozenset[str]:
         """What the messages hold beside text."""
@@ -145,9 +160,9 @@ class History:
 
     def drop(self, turns: int) -> None:
         """Drop the oldest turns; what is pinned in them joins the head."""
-        for turn in self.turns[:turns]:
-            self.head += [entry for entry in turn.entries if entry.pinned]
-            self.account.remove(entry for entry in turn.entries if not entry.pinned)
+        gone = [entry for turn in self.turns[:turns] for entry in turn.entries]
+        self.head += [entry for entry in gone if entry.pinned]
+        self.account.remove(entry for entry in gone if not entry.pinned)
         del self.turns[:turns]
         self.dropped += turns
 

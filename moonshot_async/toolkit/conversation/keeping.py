@@ -34,6 +34,8 @@ class Keeping(State):
         history = self._history.twin()
         if (beside := asking.beside()).estimate != history.account.beside.estimate:
             history.replace_account(beside)
+        if asking.models.may_think() and not self._asking.models.may_think():
+            history.show_reasoning()
         return self._of(asking, history, Spent())
 
     def to_json(self) -> str:

@@ -5,8 +5,8 @@ What is refused here the API refuses with a 400, which would come late and name 
 See: https://platform.kimi.ai/docs/api/chat
 """
 
-from collections.abc import Mapping, Sequence
-from itertools import count
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, count
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -84,6 +84,22 @@ def media_of(message: Message) -> frozenset[str]:
     if not isinstance(content, list):
         return frozenset()
     return frozenset(MEDIA[part["type"]] for part in content if part["type"] in MEDIA)
+
+
+def check_names(*tools: Iterable[Any]) -> None:
+    """Refuse two tools of one name, whether requests bring them or system messages.
+
+    Raises:
+        ConversationError: there are two.
+    """
+    seen: set[str] = set()
+    for tool in chain.from_iterable(tools):
+        function = tool.get("function") if isinstance(tool, dict) else None
+        name = function.get("name") if isinstance(function, dict) else None
+        if isinstance(name, str) and name in seen:
+            raise ConversationError(f"two tools are called {name[:64]!r}: give one of them another name")
+        if isinstance(name, str):
+            seen.add(name)
 
 
 def without_urls(message: Message) -> Message:

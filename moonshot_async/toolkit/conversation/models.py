@@ -12,6 +12,7 @@ from moonshot_async.toolkit.model_choice import (
     Room,
     able_models,
     answer_tokens,
+    check_tokens,
     known_models,
     largest_room,
     rooms_of,
@@ -43,6 +44,8 @@ class Models:
     def __init__(
         self, names: str | Iterable[str] | None, client: "AsyncMoonshot", max_context_tokens: int | None
     ) -> None:
+        if isinstance(names, bytes) or not (names is None or isinstance(names, Iterable)):
+            raise TypeError(f"model must be an id, a list of ids or None, not {type(names).__name__}")
         self.names: str | tuple[str, ...] | None = names if names is None or isinstance(names, str) else tuple(names)
         self.max_context_tokens = check_tokens("max_context_tokens", max_context_tokens)
         self._catalog: Catalog = client.catalog
@@ -98,17 +101,6 @@ class Models:
         if self.names is None:
             return self._catalog.current_ids()
         return (self.names,) if isinstance(self.names, str) else self.names
-
-
-def check_tokens(name: str, value: int | None) -> int | None:
-    """A number of tokens that a caller gave.
-
-    Raises:
-        ConfigurationError: it is no positive whole number.
-    """
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ConfigurationError(f"{name} must be a positive number of tokens, or None, not {value!r}")
-    return value
 
 
 def figures(message: str) -> tuple[int, int] | None:

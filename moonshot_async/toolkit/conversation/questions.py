@@ -1,4 +1,4 @@
-"""How a question is asked: once, or as a stream; or by a run, where tools are functions.
+"""How a question is asked: once, or as a stream. `runs.py` has the third way, for tools that are functions.
 
 Each way ends in a `Reply`, and by then the answer is in the history.
 """
@@ -9,18 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from moonshot_async.errors import ContentFilterFinishReasonError, ContextLengthExceededError, EmptyAnswerError
 from moonshot_async.toolkit.conversation.asking import Asking
 from moonshot_async.toolkit.conversation.history import History
-from moonshot_async.toolkit.conversation.messages import answer_message, checked_message, with_reasoning
+from moonshot_async.toolkit.conversation.messages import answer_message
 from moonshot_async.toolkit.conversation.replies import Reply, Spent, cost_of, told
 from moonshot_async.toolkit.conversation.steps import Step
-from moonshot_async.toolkit.conversation.tokens import Entry
 from moonshot_async.types.chat import ChatCompletion
 
 if TYPE_CHECKING:
     from moonshot_async.chat_stream import ChatStream, ChatStreamManager
-    from moonshot_async.toolkit.functions.loop import ToolRun
-
-# Reasons for which a run may end without anything to keep.
-_NOTHING: Final = ("empty", "content_filter")
 
 
 class Question:
@@ -149,76 +144,6 @@ class Streamed:
             **{"stream_options": {"include_usage": True}, **step.params()}
         )
         self._stream = await self._manager.__aenter__()
-
-
-class Run:
-    """The events of `run_tools`."""
-
-    def __init__(self, question: Question) -> None:
-        self._question = question
-        self._run: ToolRun | None = None
-        self._messages: list[Any] = []
-        self._counted = 0
-        self._usages: dict[int, Any] = {}
-        self.reply: Reply | None = None
-
-    async def open(self) -> None:
-        from moonshot_async.toolkit.functions.loop import run_tools
-
-        asking, step = self._question.asking, self._question.step
-        await step.fit()
-        self._run = run_tools(asking.client_of(step.options), **asking.of_a_run(step.params()))
-
-    async def next(self) -> Any:
-        assert self._run is not None, "it was opened"
-        try:
-            event = await anext(self._run)
-        except ContextLengthExceededError as error:
-            # Later steps have done something that is not to be done again.
-            if self._run.steps > 1 or not self._question.step.learn(error):
-                raise
-            event = None
-        if event is None:
-            await self._run.aclose()
-            await self.open()
-            event = await anext(self._run)
-        self._take(event)
-        return event
-
-    async def aclose(self) -> None:
-        if self._run is not None:
-            await self._run.aclose()
-
-    def _take(self, event: Any) -> None:
-        if event.type == "message":
-            self._messages.append(event.message)
-        elif event.type == "usage":
-            usage = told(event.usage)
-            self._usages[event.step] = usage
-            self._question.spent.add(usage, None if usage is None else event.cost)
-        elif event.type == "done":
-            self._end(event)
-
-    def _end(self, done: Any) -> None:
-        """Keep the messages of a run: each answer of the model has told what its prompt counted."""
-        question, completion = self._question, done.completion
-        for _ in range(done.steps - len(self._usages)):
-            question.spent.add(None, None)
-        assert completion is not None, "no call stood open, so something was asked"
-        if done.reason in _NOTHING:
-            check_whole(completion)
-        number, thinks = 0, question.asking.models.may_think()
-        for message in self._messages:
-            if message["role"] == "assistant":
-                number += 1
-                checked = checked_message(message)
-                question.step.append(with_reasoning(checked) if thinks else checked, self._usages.get(number))
-            else:
-                question.step.history.append(Entry.of(checked_message(message)))
-        question.keep()
-        stopped = None if done.reason == "answered" else done.reason
-        untold = len(self._usages) < done.steps or None in self._usages.values()
-        self.reply = Reply(completion, told(done.usage), None if untold else done.cost, stopped)
 
 
 _EMPTY: Final = "The model answered nothing; the history is as it was before the question."

@@ -1,6 +1,6 @@
 """What a conversation holds, and what it tells of itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from functools import wraps
 from typing import Concatenate, ParamSpec, Self, TypeVar
@@ -13,9 +13,10 @@ from moonshot_async.redaction import forget_locals
 from moonshot_async.resources.media_urls import check_media_urls
 from moonshot_async.toolkit.conversation.asking import Asking
 from moonshot_async.toolkit.conversation.history import History
-from moonshot_async.toolkit.conversation.messages import Message, checked_message, with_reasoning
+from moonshot_async.toolkit.conversation.messages import Message, check_names, checked_message, with_reasoning
 from moonshot_async.toolkit.conversation.replies import Spent
 from moonshot_async.toolkit.conversation.tokens import Entry, whole
+from moonshot_async.toolkit.model_choice import DYNAMIC_TOOLS
 from moonshot_async.types.chat import Usage
 
 P = ParamSpec("P")
@@ -133,9 +134,11 @@ class State:
             self._asking.models.room(0, entry.kinds, None)
         return entry
 
-    def _replay(self, place: int, message: object) -> None:
+    def _replay(self, messages: Iterable[object]) -> None:
+        place = 0
         try:
-            self._history.append(self._entry(message))
+            for place, message in enumerate(messages):  # noqa: B007  # the place is told below
+                self._put(self._entry(message))
             return
         except ConversationError as error:
             problem = str(error)
@@ -143,8 +146,13 @@ class State:
 
     def _append(self, entry: Entry) -> None:
         self._check_free()
-        self._history.append(entry)
+        self._put(entry)
         self._asking.summary = None
+
+    def _put(self, entry: Entry) -> None:
+        if DYNAMIC_TOOLS in entry.kinds:
+            check_names(self._asking.tools, *self._history.tools(), entry.message["tools"])
+        self._history.append(entry)
 
     def _check_free(self) -> None:
         if self._busy:

@@ -4,7 +4,10 @@ Whatever fails, is cut or cancelled leaves the history as it was, also where tur
 """
 
 import operator
+from inspect import isawaitable
 from typing import Any, Final
+
+import msgspec
 
 from moonshot_async.errors import ContextLengthExceededError, ContextWindowError, ConversationError
 from moonshot_async.toolkit.conversation.asking import Asking
@@ -15,7 +18,6 @@ from moonshot_async.toolkit.conversation.tokens import Entry, whole
 from moonshot_async.toolkit.conversation.trimming import TrimPolicy, needed
 from moonshot_async.toolkit.model_choice import Room
 from moonshot_async.types.chat import Usage
-from moonshot_async.types.encoding import plain
 
 # What is left of a prompt that was refused as too long, where the service does not say by how much.
 _LESS: Final = 0.75
@@ -157,7 +159,8 @@ class Step:
         entry: Entry | None = None
         if asking.summarise is not None and self.history.dropping(turns):
             if asking.summary is None or asking.summary[0] != gone:
-                asking.summary = gone, _checked_summary(await asking.summarise(plain(self.history.dropping(turns))))
+                made = asking.summarise(msgspec.to_builtins(self.history.dropping(turns)))
+                asking.summary = gone, _checked_summary(await made if isawaitable(made) else made)
             entry = Entry.of(checked_message({"role": "system", "content": asking.summary[1]}))
         self.history.drop(turns)
         if entry is not None:

@@ -35,6 +35,7 @@ from moonshot_async.toolkit.functions.loop.events import (
     ToolStartedEvent,
 )
 from moonshot_async.toolkit.functions.loop.formulas import FormulaTool, formula_tools
+from moonshot_async.toolkit.functions.loop.runners import Handler, ToolLike
 from moonshot_async.toolkit.functions.options import ToolOptions
 from moonshot_async.toolkit.functions.tools import Tool, tool
 
@@ -45,6 +46,7 @@ __all__ = [
     "DoneReason",
     "FailureReason",
     "FormulaTool",
+    "Handler",
     "MessageEvent",
     "RunEvent",
     "StepUsageEvent",
@@ -52,6 +54,7 @@ __all__ = [
     "ToolContext",
     "ToolFailedEvent",
     "ToolFinishedEvent",
+    "ToolLike",
     "ToolOptions",
     "ToolRequest",
     "ToolRun",

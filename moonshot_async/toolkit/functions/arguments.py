@@ -71,7 +71,11 @@ class Arguments:
             problem = error
         except (msgspec.DecodeError, ValueError, RecursionError):
             pass
-        raise self._refusal(problem, original)
+        try:
+            raise self._refusal(problem, original)
+        finally:
+            # An exception that is held where its own traceback leads stays until a garbage collection.
+            del problem
 
     def _refusal(self, problem: Exception, text: str) -> ToolArgumentsError:
         path: str | None = None

@@ -90,7 +90,7 @@ def run_tools(
             What one answer may take is `max_completion_tokens`.
         max_cost: the same in money, in the currency of the account; without the fees of formulas.
         remind_after: how often the same tool may be called with the same arguments before the model is reminded in the
-            answer, since the user spoke last. None for never.
+            answer, since the user spoke last; calls in one answer count as one. None for never.
         max_repeats: how often the same call is run; with one more the run stops. None for no limit.
         show_tracebacks: tell the model where a tool raised, too.
         **params: as for `client.chat.completions.stream`, `resume` and a `response_format` that is a type included.
@@ -147,7 +147,7 @@ def _run(
 
     def ask(asked: list[Message], more: Mapping[str, Any]) -> "ChatStreamManager[Any]":
         try:
-            return client.chat.completions.stream(model=model, messages=asked, **params, **more)
+            return client.chat.completions.stream(**{"model": model, **params, **more, "messages": asked})
         finally:
             del asked
 

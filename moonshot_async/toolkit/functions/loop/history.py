@@ -6,7 +6,7 @@ would be if the run ended now: calls without a result are answered with words th
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -112,6 +112,10 @@ class History:
         """Append a message."""
         self._messages.append(message)
 
+    def replace(self, messages: Iterable[Message]) -> None:
+        """Go on from other messages, when no answer is open."""
+        self._messages = list(messages)
+
     def close(self) -> list[Message]:
         """Take the open answer into the conversation; gives the answers to its calls."""
         assert self.open is not None, "there is one"
@@ -119,12 +123,11 @@ class History:
         self._messages += closed
         return copy.deepcopy(closed[1:])
 
-    def made_calls(self) -> Iterator[tuple[str, str]]:
-        """Name and arguments of the calls since the user spoke last, but for open ones."""
+    def made_calls(self) -> Iterator[list[tuple[str, str]]]:
+        """Name and arguments of the calls in each answer since the user spoke last, but for open ones."""
         since = self._messages[self._last_of("user") + 1 :]
         for message in since:
-            for call in _calls_of(message):
-                yield call["function"]["name"], call["function"]["arguments"]
+            yield [(call["function"]["name"], call["function"]["arguments"]) for call in _calls_of(message)]
 
     def _last_of(self, role: str) -> int:
         """Where the last message of a role stands; -1 for nowhere."""

@@ -5,9 +5,9 @@ nothing that leads to the `ToolRun`, so that one which is dropped ends it.
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from moonshot_async.errors import APITimeoutError, ContentFilterFinishReasonError, LengthFinishReasonError
 from moonshot_async.toolkit.functions.loop.events import DoneEvent, DoneReason, MessageEvent
@@ -21,6 +21,10 @@ from moonshot_async.types.chat import ChatCompletion, ChatCompletionMessage, Cho
 
 if TYPE_CHECKING:
     from moonshot_async.chat_stream import ChatStreamManager
+
+Prepare: TypeAlias = Callable[[list[Message]], Awaitable[Mapping[str, Any]]]
+"""Gets the conversation before each request but the first, when all events before it were taken; returns the keywords
+in which the request, and those after it, differ from the one before: `messages`, not to be changed, and others."""
 
 _CUT: Final[Mapping[str, DoneReason]] = {"length": "length", "content_filter": "content_filter"}
 _HALF_A_CALL: Final = (
@@ -42,6 +46,9 @@ class Loop:
         outbox: takes the events.
         thinks: whether the model may think, so that it wants to see what it thought.
         has_tools: whether there are any.
+
+    Attributes:
+        prepare: see `Prepare`; None where nobody has anything to prepare.
     """
 
     def __init__(
@@ -67,6 +74,8 @@ class Loop:
         self._thinks = thinks
         self._has_tools = has_tools
         self._completion: ChatCompletion | None = None
+        self.prepare: Prepare | None = None
+        self._prepared: Mapping[str, Any] = {}
 
     async def run(self) -> None:
         """Go through the steps; what ends them is put into the outbox. Leaves no task behind."""
@@ -94,6 +103,10 @@ class Loop:
                 return self._done(reason)
             # Nobody pays for a step that nobody waits for.
             await self._outbox.taken()
+            if self.prepare is not None and self._spent.steps:
+                changes = dict(await self.prepare(self._history.to_send()))
+                self._history.replace(changes.pop("messages"))
+                self._prepared = changes
             if (done := await self._step()) is not None:
                 return done
 
@@ -104,7 +117,8 @@ class Loop:
         closing = spent.at_last_step and self._has_tools
         step = Step(spent.steps, self._history, self._running, self._outbox, self._as_param, closing=closing)
         try:
-            async with self._ask(self._history.to_send(), self._tool_choice(closing)) as stream:
+            more = {**self._prepared, **self._tool_choice(closing)}
+            async with self._ask(self._history.to_send(), more) as stream:
                 completion = await step.read(stream)
         except Exception as error:
             partial = getattr(error, "completion", None) or getattr(error, "partial", None)

@@ -23,7 +23,9 @@ class Outbox:
         self._changed: set[asyncio.Future[None]] = set()
 
     def put(self, event: RunEvent) -> None:
-        """Add an event; never waits."""
+        """Add an event, unless nobody will take it; never waits."""
+        if self._ended:
+            return
         if isinstance(event, (ContentDeltaEvent, ReasoningDeltaEvent)):
             if self._events and type(self._events[-1]) is type(event):
                 # The newer one takes the place of the older: its snapshot reaches further.

@@ -12,7 +12,7 @@ from moonshot_async.errors import APITimeoutError
 from moonshot_async.toolkit.functions.loop.events import DoneEvent, RunEvent
 from moonshot_async.toolkit.functions.loop.history import History, Message
 from moonshot_async.toolkit.functions.loop.limits import Spent
-from moonshot_async.toolkit.functions.loop.loop import Loop
+from moonshot_async.toolkit.functions.loop.loop import Loop, Prepare
 from moonshot_async.toolkit.functions.loop.outbox import Outbox
 from moonshot_async.toolkit.functions.loop.running import Running
 from moonshot_async.types.chat import Usage
@@ -78,6 +78,10 @@ class ToolRun(AsyncIterator[RunEvent]):
             Whether there was something to cancel.
         """
         return self._running.cancel(call_id)
+
+    def prepare_with(self, prepare: Prepare) -> None:
+        """Have somebody look at each request but the first before it is sent, who may shorten the conversation."""
+        self._loop.prepare = prepare
 
     def __aiter__(self) -> "ToolRun":
         return self
@@ -149,11 +153,17 @@ class ToolRun(AsyncIterator[RunEvent]):
         if task is not None and not task.done() and not self._closed:
             # Whoever drops it may be in another thread, or the loop may be over.
             with suppress(RuntimeError):
-                task.get_loop().call_soon_threadsafe(task.cancel)
+                task.get_loop().call_soon_threadsafe(_drop, task, self._outbox)
 
     def __repr__(self) -> str:
         state = "done" if self._done else "closed" if self._closed else "begun" if self._task else "not begun"
         return f"<ToolRun: {state}, {self.steps} steps>"
+
+
+def _drop(task: asyncio.Task[None], outbox: Outbox) -> None:
+    """End a run that nobody reads any more; what ends it, which leads back to where it would be kept, is not kept."""
+    outbox.close()
+    task.cancel()
 
 
 def _late() -> APITimeoutError:

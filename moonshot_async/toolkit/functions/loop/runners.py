@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -16,16 +16,8 @@ from moonshot_async.toolkit.functions.running import blocks
 from moonshot_async.types.chat_params import WEB_SEARCH, CompletionRequest
 from moonshot_async.types.encoding import plain, to_json
 
-if TYPE_CHECKING:
-    from moonshot_async.toolkit.functions.tools import Tool
-
 Handler: TypeAlias = Callable[[ToolRequest], Any]
 """Runs calls of tools that were given as schemas alone; what it returns is told to the model."""
-
-ToolLike: TypeAlias = "Tool[..., Any] | Runnable | Mapping[str, Any] | Callable[..., Any] | str"
-"""What `tools=` of a run takes: what `@tool` made, any object like it, a typed function, `"$web_search"`, what
-`formula_tools` returns, or a plain definition, whose calls `handler=` gets.
-"""
 
 _BUILTIN: Final = "builtin_function"
 
@@ -46,6 +38,12 @@ class Runnable(Protocol):
     def call(self, arguments: str, *, context: Any = None) -> Awaitable[str]:
         """Run one call: JSON as the model wrote it, to what the model is told."""
         ...
+
+
+ToolLike: TypeAlias = Runnable | Mapping[str, Any] | Callable[..., Any] | str
+"""What `tools=` of a run takes: what `@tool` made, any object like it, a typed function, `"$web_search"`, what
+`formula_tools` returns, or a plain definition, whose calls `handler=` gets.
+"""
 
 
 class Runner(ABC):
@@ -120,7 +118,7 @@ class Toolbox:
         params: their definitions as JSON, the same in each request, so that the service finds the prompt in its cache.
 
     Raises:
-        TypeError: something is no tool.
+        TypeError: something is no tool, or no function.
         ConfigurationError: two tools have one name, nothing runs one, or nobody approves one that needs it.
         SchemaError: the API would refuse a schema that calls itself strict.
     """
@@ -128,6 +126,9 @@ class Toolbox:
     def __init__(self, tools: Iterable[ToolLike], handler: Handler | None, approve: Approve | None) -> None:
         if isinstance(tools, (str, Mapping)) or not isinstance(tools, Iterable):
             raise TypeError(f"tools must be a list of tools, not {type(tools).__name__}")
+        for word, hook in (("handler", handler), ("approve", approve)):
+            if hook is not None and not callable(hook):
+                raise TypeError(f"{word} must be a function or None, not {type(hook).__name__}")
         self._runners: dict[str, Runner] = {}
         for one in tools:
             runner = _runner(one, handler, approve)

@@ -66,16 +66,20 @@ class Step:
 
         self._turn = self._history.open = OpenTurn(lambda: self._as_param(message()))
         put = self._outbox.put
-        async for event in stream:
-            if isinstance(event, (ContentDeltaEvent, ReasoningDeltaEvent)):
-                if event.delta:
+        try:
+            async for event in stream:
+                if isinstance(event, (ContentDeltaEvent, ReasoningDeltaEvent)):
+                    if event.delta:
+                        put(event)
+                elif isinstance(event, ToolCallDeltaEvent):
+                    if (call := self.calls.add(event, head_of)) is not None:
+                        self._begin(call)
+                elif isinstance(event, StreamResumedEvent):
                     put(event)
-            elif isinstance(event, ToolCallDeltaEvent):
-                if (call := self.calls.add(event, head_of)) is not None:
-                    self._begin(call)
-            elif isinstance(event, StreamResumedEvent):
-                put(event)
-        return await stream.get_final_completion()
+            return await stream.get_final_completion()
+        finally:
+            # What asks the stream leads back to the history that it stands in: only a collection would free them.
+            self._turn.complete(self._as_param(message()) if self._turn.answers else {})
 
     async def finish(self, message: ChatCompletionMessage) -> None:
         """The message is whole: run the rest of its calls, and wait until all are answered."""
