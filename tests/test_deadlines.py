@@ -334,7 +334,7 @@ async def test_a_picture_that_is_a_pipe_is_not_waited_for_after_the_deadline(tmp
     with ends_by(0.1), deadline(0.1):
         await media.image(pipe)
     # Lets go of the thread that opens it.
-    os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))
 
 
 # --- batches

@@ -385,7 +385,7 @@ def test_a_pipe_that_nobody_writes_to_does_not_hold_up_the_end_of_the_program(tm
     assert time.monotonic() - started < 2
     assert {thread for thread in threading.enumerate() if not thread.daemon} <= threads
     # Lets go of the thread that opens it.
-    os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))
 
 
 # --- each clock alone

@@ -134,7 +134,7 @@ async def test_a_file_that_is_a_pipe_is_not_waited_for_beyond_the_deadline(
         await Conversation.load(client, tmp_path / "pipe")
     assert caught.value.clock == "deadline"
     # The thread that waits there ends.
-    number = os.open(tmp_path / "pipe", os.O_WRONLY | os.O_NONBLOCK)
+    number = os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)
     os.close(number)
     await asyncio.sleep(0)
 
