@@ -460,6 +460,10 @@ SAYS: dict[str, tuple[Any, Any]] = {
         {"allOf": [{"type": "array", "items": STRING}, {"items": {"maxLength": 2}}]},
         {"type": "array", "items": STRING | {"maxLength": 2}},
     ),
+    "allOf of choices": (
+        {"allOf": [{"anyOf": [STRING, NULL]}, {"anyOf": [INTEGER, NULL]}]},
+        {"anyOf": [STRING, NULL]},
+    ),
     "allOf of values": ({"allOf": [{"enum": [1, 2]}, {"enum": [2, 3]}]}, INTEGER | {"enum": [2]}),
     "allOf with what is none": ({"allOf": [STRING, True, 5], "pattern": "a"}, STRING | {"description": "(pattern: a)"}),
     "allOf that is none": ({"allOf": "x", "type": "string"}, STRING),
@@ -609,6 +613,16 @@ def test_references_lead_to_definitions_of_the_root(
     assert normalise(schema) == schema
 
 
+@pytest.mark.parametrize("reference", ["Node", "Node#", "#", "Node#/$defs/Self"])
+def test_a_reference_may_name_the_whole_schema(reference: str) -> None:
+    inner = {"type": "array", "items": {"$ref": reference}}
+    definitions = {"Self": {"$ref": "Node"}}
+
+    schema = normalise({"$id": "Node", "type": "object", "properties": {"a": inner}, "$defs": definitions})
+
+    assert schema == {"$id": "Node", "type": "object", "properties": {"a": {"type": "array", "items": {"$ref": "#"}}}}
+
+
 def test_the_root_is_taken_from_where_it_points_to() -> None:
     node = {"type": "object", "description": "d", "properties": {"next": {"$ref": "#/$defs/Node"}}}
 
@@ -723,6 +737,88 @@ def test_notes_that_are_left_out_are_told_too() -> None:
     assert dropped == [
         *("/default", "/$schema", "/properties/a/title", "/properties/a/examples", "/properties/a/default"),
         *("/description", "/default", "/$ref", "/title"),
+    ]
+
+
+LOST: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "bounds that cannot be written": ({"type": "number", "minimum": 1e-9, "maximum": 3}, ["minimum"]),
+    "bounds of large integers": (
+        {"type": "integer", "minimum": -(2**63), "exclusiveMaximum": 2**63},
+        ["minimum", "exclusiveMaximum"],
+    ),
+    "bounds that contradict": ({"type": "array", "minItems": 2, "maxItems": 1}, ["minItems", "maxItems"]),
+    "an exclusive bound of integers": ({"type": "integer", "exclusiveMinimum": 1}, []),
+    "a const by its name": ({"const": True}, ["const"]),
+    "some values of several types": ({"enum": ["a", [1], None]}, ["enum"]),
+    "numbers that cannot be written": ({"enum": [1, 1e300]}, ["enum"]),
+    "values of another type": ({"type": "null", "enum": [1]}, ["enum"]),
+    "all values of their types": ({"enum": [None, True, False, "a"]}, []),
+    "too many values": ({"enum": [*range(1001)]}, ["enum"]),
+    "alternatives that meet others": (
+        {"anyOf": [STRING, NULL], "allOf": [{"anyOf": [INTEGER, NULL]}, {"anyOf": [STRING, NULL]}]},
+        ["allOf"],
+    ),
+    "alternatives beside other words": (
+        {"anyOf": [STRING, STRING | {"minLength": 1}], "allOf": [{"type": "string"}, {"maxLength": 3}]},
+        [],
+    ),
+    "alternatives that meet themselves": ({"anyOf": [STRING, NULL], "allOf": [{"anyOf": [STRING, NULL]}]}, []),
+    "names that are not described": (
+        {"type": "object", "properties": {"a": STRING}, "required": ["a", "b"]},
+        ["required"],
+    ),
+    "what is said of an item of a tuple": (
+        {"type": "array", "prefixItems": [STRING, {"type": "string", "format": "date"}], "items": False},
+        ["prefixItems", "prefixItems/1/format"],
+    ),
+    "what is said of an item of an older tuple": (
+        {"type": "array", "items": [STRING], "additionalItems": {"type": "string", "format": "date"}},
+        ["additionalItems", "additionalItems/format"],
+    ),
+    "what is said of names with a pattern": (
+        {
+            "type": "object",
+            "patternProperties": {"^/": {"type": "array", "uniqueItems": True}},
+            "properties": {"anyOf": {"type": "string", "format": "date"}},
+            "additionalProperties": {"type": "string", "format": "time"},
+        },
+        [
+            *("patternProperties", "properties/anyOf", "properties/anyOf/format", "additionalProperties/format"),
+            "patternProperties/^~1/uniqueItems",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "lost"), LOST.values(), ids=LOST)
+def test_what_is_lost_is_told_by_its_place_in_what_is_given(given: dict[str, Any], lost: list[str]) -> None:
+    dropped: list[str] = []
+
+    normalise({"type": "object", "properties": {"a": given}}, dropped=dropped)
+
+    assert sorted(dropped) == sorted(f"/properties/a/{one}" for one in lost)
+
+
+def test_places_in_the_definition_that_the_root_names_are_places_there() -> None:
+    dropped: list[str] = []
+    user = {
+        "type": "object",
+        "title": "U",
+        "properties": {"a": {"type": "string", "format": "date"}, "b": {"$ref": "#/definitions/List%3CB%3E"}},
+        "minProperties": 1,
+    }
+    definitions = {"User": user, "List<B>": {"type": "array", "uniqueItems": True}}
+
+    schema = normalise(
+        {"$ref": "#/definitions/User", "$schema": "x", "description": "One.", "definitions": definitions},
+        dropped=dropped,
+    )
+
+    assert schema["description"] == "One."
+    assert sorted(dropped) == [
+        "/$schema",
+        "/definitions/List<B>/uniqueItems",
+        *(f"/definitions/User/{word}" for word in ("minProperties", "properties/a/format", "title")),
     ]
 
 

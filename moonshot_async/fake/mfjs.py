@@ -17,19 +17,17 @@ MAX_ANY_OF: Final = 500
 MAX_ENUM: Final = 1000
 MAX_BYTES: Final = 120_000
 
+# Definitions that all refer to each other can be walked in too many ways.
+_MAX_STEPS: Final = 20_000
+
 _TYPES: Final = frozenset({"null", "boolean", "object", "array", "number", "integer", "string"})
 _NOTES: Final = frozenset({"description", "title"})
 _RESERVED: Final = frozenset({"$defs", "$ref", "anyOf", "required", "additionalProperties"})
 _LISTED: Final = frozenset({"string", "number", "integer", "boolean"})
+_HOLDING: Final = frozenset({"$defs", "properties", "items", "additionalProperties"})
 _DEFS: Final = "#/$defs/"
-# What says something about a value: where a reference or an alternative has it too, the two contradict each other.
-_MEANINGFUL: Final = frozenset(
-    {
-        *("type", "enum", "anyOf", "default"),
-        *("properties", "required", "additionalProperties", "items"),
-        *("minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems"),
-    }
-)
+# Where a reference may stand, beside `properties` and `anyOf`.
+_PLACES: Final = frozenset({"items", "additionalProperties"})
 
 Path = tuple[str, ...]
 Schema = Mapping[str, Any]
@@ -51,12 +49,15 @@ def check(schema: Schema) -> None:
         MFJSError: the service refuses it.
     """
     try:
-        if len(msgspec.json.encode(schema)) > MAX_BYTES:
+        text = msgspec.json.encode(schema)
+        # Three marks are escaped, as HTML would have them.
+        if len(text) + 5 * sum(text.count(mark) for mark in (b"<", b">", b"&")) > MAX_BYTES:
             raise _fault((), "schema exceeds maximum allowed size")
         if schema:
             checker = _Checker(schema)
             checker.check(schema, (), 0)
             checker.check_ends()
+            checker.check_heights()
     except RecursionError:
         raise _fault((), f"schema depth exceeds maximum limit of {MAX_DEPTH}") from None
 
@@ -67,6 +68,9 @@ class _Checker:
         self._properties = 0
         # What is referred to outside of `$defs`, and where.
         self._targets: list[tuple[Path, Schema]] = []
+        # What is referred to anywhere, and how deep the deepest reference to it lies.
+        self._depths: dict[str, int] = {}
+        self._steps = 0
 
     def check(self, schema: Schema, path: Path, depth: int) -> None:
         """Check one schema, then those in it; `depth` counts the properties around it."""
@@ -77,14 +81,20 @@ class _Checker:
             value = schema.get(word, "")
             if not isinstance(value, str) and (value is not None or word == "description"):
                 raise _fault((*path, word), f"{word} must be a string")
+        looked_up = schema.keys() & {"enum", "anyOf"} or schema.get("required") or schema.get("$ref", "#") != "#"
+        if looked_up and any("{" in step and "}" in step for step in path):
+            raise _fault(path, f"invalid path: {'.'.join(path)}")
         if "enum" in schema:
             _check_enum(schema, path)
         if "$ref" in schema:
-            self._check_ref(schema, path)
+            self._check_ref(schema, path, depth)
         if "anyOf" in schema:
             _check_any_of(schema, path)
         if "properties" in schema or "required" in schema:
             self._check_object(schema, path)
+        for word in schema.keys() - _HOLDING if path[:1] != ("$defs",) else ():
+            if isinstance(schema[word], Mapping):
+                self._check_stray(schema[word], (*path, word))
         for place, inner, deeper in _inner(schema, path):
             self.check(inner, place, depth + deeper)
 
@@ -101,17 +111,18 @@ class _Checker:
         kinds = _types(schema)
         if not schema or any(kind not in ("object", "array") for kind in kinds):
             return True
-        further = [*schema.get("anyOf", ())]
+        # What a reference leads to may be no schema.
+        branches, required, properties = (schema.get(word) for word in ("anyOf", "required", "properties"))
+        further = [*branches] if isinstance(branches, list) else []
         if kinds[-1:] == ["array"]:
             if not schema.get("items"):
                 return True
             further.append(schema["items"])
         if kinds[-1:] == ["object"]:
-            required, properties = schema.get("required"), schema.get("properties")
-            if not required or not properties:
+            if not isinstance(required, list) or not required or not isinstance(properties, Mapping) or not properties:
                 return True
-            further += [properties[name] for name in required]
-        if "$ref" in schema:
+            further += [one for name, one in properties.items() if name in required]
+        if isinstance(schema.get("$ref"), str):
             further.append(self._target(schema["$ref"]))
         return any(self._ends(one, seen) for one in further)
 
@@ -139,8 +150,38 @@ class _Checker:
             if name not in properties:
                 raise _fault((*path, "required"), f"required property '{name}' is not defined in properties")
 
-    def _check_ref(self, schema: Schema, path: Path) -> None:
-        reference, place = schema["$ref"], (*path, "$ref")
+    def check_heights(self) -> None:
+        """Check that references do not lead too deep."""
+        for reference, depth in self._depths.items():
+            if reference != "#" and depth + self._height(self._target(reference), frozenset()) > MAX_DEPTH:
+                raise _fault((), f"schema depth exceeds maximum limit of {MAX_DEPTH}")
+
+    def _height(self, schema: Any, followed: frozenset[str]) -> int:
+        """How many levels of properties there are in a schema, with what it refers to, each once on the way."""
+        self._steps += 1
+        if not isinstance(schema, Mapping) or self._steps > _MAX_STEPS:
+            return 0
+        reference, properties, branches = (schema.get(word) for word in ("$ref", "properties", "anyOf"))
+        beside = [schema.get("items"), schema.get("additionalProperties")]
+        beside += branches if isinstance(branches, list) else []
+        if isinstance(reference, str) and reference not in followed:
+            followed |= {reference}
+            beside.append(self._target(reference))
+        heights = [self._height(one, followed) for one in beside]
+        inner = properties.values() if isinstance(properties, Mapping) else ()
+        return max(heights + [1 + self._height(one, followed) for one in inner])
+
+    def _check_ref(self, schema: Schema, path: Path, depth: int) -> None:
+        reference = schema["$ref"]
+        target = self._check_target(reference, (*path, "$ref"))
+        self._depths[reference] = max(depth, self._depths.get(reference, 0))
+        if path[:1] == ("$defs",):
+            return
+        self._targets.append((path, target))
+        if conflicts := sorted(schema.keys() & self._said(reference) - {"$ref", "title"}):
+            raise _fault(path, f"conflicting keywords found after $ref expansion: {', '.join(conflicts)}")
+
+    def _check_target(self, reference: Any, place: Path) -> Schema:
         if not isinstance(reference, str):
             raise _fault(place, "$ref must be a string")
         if reference != "#" and not reference.startswith(_DEFS):
@@ -150,11 +191,36 @@ class _Checker:
         target = self._target(reference)
         if not isinstance(target, Mapping):
             raise _fault((), f"invalid $ref path: {reference}")
-        if path[:1] == ("$defs",):
-            return
-        self._targets.append((path, target))
-        if conflicts := sorted((_MEANINGFUL | {"description"}) & schema.keys() & target.keys()):
-            raise _fault(path, f"conflicting keywords found after $ref expansion: {', '.join(conflicts)}")
+        return target
+
+    def _check_stray(self, value: Schema, path: Path) -> None:
+        """Check the references in what is no schema: they are found there, too, and may stand in few places."""
+        if "$ref" in value:
+            place = (*path, "$ref")
+            self._check_target(value["$ref"], place)
+            named = path[-2:-1] == ("properties",) or path[-1] in _PLACES or path[-1].startswith("anyOf")
+            if len(path) > 1 and not named:
+                raise _fault(place, "$ref is not allowed in this schema")
+        for word, inner in value.items():
+            if isinstance(inner, Mapping) and word != "$defs":
+                self._check_stray(inner, (*path, word))
+            for one in inner if isinstance(inner, list) and word == "anyOf" else ():
+                if isinstance(one, Mapping):
+                    self._check_stray(one, (*path, word))
+
+    def _said(self, reference: str) -> set[str]:
+        """The words of what a reference leads to, also by way of references alone, and those of its branches."""
+        said: set[str] = set()
+        seen: set[str] = set()
+        while reference not in seen and isinstance(target := self._target(reference), Mapping):
+            seen.add(reference)
+            said |= target.keys()
+            if isinstance(target.get("$ref"), str) and target.keys() <= _NOTES | {"$ref"}:
+                reference = target["$ref"]
+        branches = target.get("anyOf")
+        for branch in branches if isinstance(branches, list) else ():
+            said |= branch.keys() - _NOTES if isinstance(branch, Mapping) else set()
+        return said | {"anyOf"} if "type" in target else said
 
     def _target(self, reference: str) -> Any:
         found: Any = self._root
@@ -246,7 +312,7 @@ def _check_any_of(schema: Schema, path: Path) -> None:
     for branch in branches:
         if not isinstance(branch, Mapping):
             raise _fault(place, "schema in anyOf must be an object")
-        if conflicts := sorted(_MEANINGFUL & schema.keys() & branch.keys() - {"anyOf"}):
+        if conflicts := sorted(schema.keys() & branch.keys() - _NOTES - {"anyOf"}):
             raise _fault(
                 path,
                 f"conflicting keywords found in anyOf with parent: keywords ({', '.join(conflicts)}) are defined on "

@@ -7,8 +7,6 @@ from moonshot_async.mfjs.findings import Node, Path, Report
 from moonshot_async.mfjs.lint_words import NOTES
 
 RESERVED: Final = frozenset(("$defs", "$ref", "anyOf", "required", "additionalProperties"))
-# What the service looks up by the path of the schema that it stands in.
-_LOOKED_UP: Final = frozenset(("required", "enum", "$ref", "anyOf"))
 
 
 def check_parts(report: Report, node: Node, path: Path) -> None:
@@ -57,10 +55,11 @@ def _has_braces(name: str) -> bool:
 
 
 def _is_looked_up(node: Node) -> bool:
+    """Whether something stands in a schema that the service looks up by the path to it."""
     waiting = [node]
     while waiting:
         one = waiting.pop()
-        if one.keys() & _LOOKED_UP:
+        if one.keys() & {"enum", "anyOf"} or one.get("required") or one.get("$ref", "#") != "#":
             return True
         waiting += [inner for _, inner, _ in inner_nodes(one)]
     return False

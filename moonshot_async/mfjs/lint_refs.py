@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from moonshot_async.mfjs.endings import Endings, inner_nodes, reaches_an_end, target_of
-from moonshot_async.mfjs.findings import Node, Path, Report
+from moonshot_async.mfjs.findings import Level, Node, Path, Report
 from moonshot_async.mfjs.lint_words import NOTES
 
 # Where schemas are; whatever else holds an object is searched for references all the same.
@@ -86,15 +86,16 @@ class References:
 
     def _check_conflicts(self, node: Node, path: Path) -> None:
         """A reference and what it leads to do not say the same."""
-        level: Any = "strict" if "$defs" in path else "lite"
         target, notes = self._expanded(node, path)
         branches = target.get("anyOf")
         said = [target, *(branch for branch in (branches if isinstance(branches, list) else ()))]
         for word in sorted(node.keys() - {"$ref"}):
             clash = (word == "type" and "anyOf" in target) or (word == "anyOf" and "type" in target)
-            if clash or word in notes or any(isinstance(one, dict) and word in one for one in said):
+            twice = word in target or word in notes
+            if clash or twice or any(isinstance(one, dict) and word in one for one in said):
                 message = f"Say `{word}` either here or where the reference leads, not in both places."
-                self._report.add((*path, word), "ref-conflict", message, "strict" if word in NOTES else level)
+                level: Level = "service" if word == "description" and twice else "strict" if word in NOTES else "lite"
+                self._report.add((*path, word), "ref-conflict", message, "strict" if "$defs" in path else level)
 
     def _expanded(self, node: Node, path: Path) -> tuple[Node, set[str]]:
         """What a reference leads to in the end, and the notes on the way there."""

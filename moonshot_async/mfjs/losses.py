@@ -1,6 +1,6 @@
 """What the dialect has no words for, as it is left out of a schema."""
 
-from collections.abc import Iterable, Set
+from collections.abc import Collection, Set
 from typing import Final
 
 from moonshot_async.mfjs.findings import step_of
@@ -22,10 +22,12 @@ class Losses:
         self._pointers = pointers
         self._known: set[str] = set()
 
-    def add(self, words: Iterable[str], path: str, lost: Set[str]) -> None:
+    def add(self, words: Collection[str], path: str, lost: Set[str]) -> None:
         """Those of the words of a schema that are lost."""
         for word in words:
-            pointer = f"{path.removeprefix('#')}/{step_of(word)}"
+            # It was made an `enum` to be put together with others.
+            name = "const" if word == "enum" and "const" in words else word
+            pointer = f"{path.removeprefix('#')}/{step_of(name)}"
             if word in lost and pointer not in self._known:
                 self._known.add(pointer)
                 self._pointers.append(pointer)

@@ -13,6 +13,13 @@ def _steps_of(pointer: str) -> list[str]:
     return [unquote(step).replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
 
 
+def localised(pointer: str, source: Any) -> str:
+    """A reference; one that names the schema by its `$id` without that name."""
+    name = source.get("$id", source.get("id"))
+    rest = pointer.removeprefix(name.rstrip("#")) if isinstance(name, str) and name.rstrip("#") else pointer
+    return rest if rest.startswith("#") else pointer if rest else "#"
+
+
 def pointed_at(source: Any, pointer: str) -> Any:
     """What a reference points to in a schema; None where that is nothing."""
     if not (pointer + "/").startswith("#/"):

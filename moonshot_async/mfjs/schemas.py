@@ -1,13 +1,17 @@
 """The schema of a Python type, in the dialect."""
 
+import enum
 import importlib
+import inspect
 from typing import Any
 
 import msgspec
+import msgspec.inspect
 
+from moonshot_async.mfjs.assembly import LOCAL
 from moonshot_async.mfjs.normaliser import Root, normalise
 
-_REF = "#/$defs/{}"
+_REF = LOCAL + "{}"
 
 
 def schema_of(type_: Any, *, root: Root = "any") -> dict[str, Any]:
@@ -71,5 +75,30 @@ def _msgspec_schema(type_: Any) -> dict[str, Any]:
         foreign.update({f"{own}.{name}": one for name, one in schema.pop("$defs", {}).items()})
         return schema
 
-    (root,), components = msgspec.json.schema_components([type_], schema_hook=hook)
+    (root, *flags), components = msgspec.json.schema_components([type_, *_flags(type_)], schema_hook=hook)
+    for one in components.values():
+        if "description" in one:  # a docstring, indented as the code is
+            one["description"] = inspect.cleandoc(one["description"])
+    for flag in flags:
+        # Its values are those that have names, and what is put together of them.
+        one = components[flag["$ref"].removeprefix(LOCAL)]
+        del one["enum"]
+        one["type"] = "integer"
     return {**root, "$defs": {**components, **foreign}}
+
+
+def _flags(type_: Any) -> set[type[enum.Flag]]:
+    """The flags in a type."""
+    found: set[type[enum.Flag]] = set()
+    seen: set[int] = set()
+    waiting: list[Any] = [msgspec.inspect.type_info(type_)]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, msgspec.inspect.EnumType) and issubclass(one.cls, enum.Flag):
+            found.add(one.cls)
+        elif isinstance(one, (msgspec.inspect.Type, msgspec.inspect.Field)) and id(one) not in seen:
+            seen.add(id(one))
+            waiting += msgspec.structs.astuple(one)
+        elif isinstance(one, tuple):
+            waiting += one
+    return found

@@ -33,6 +33,14 @@ KEPT: Final[dict[str, frozenset[str]]] = {
     "array": frozenset(("items", "minItems", "maxItems")),
     "null": frozenset(),
 }
+# What bounds values, and as what the dialect says it.
+BOUNDS: Final[dict[str, dict[str, str]]] = {
+    "string": {"minLength": "minLength", "maxLength": "maxLength"},
+    "number": {"minimum": "minimum", "maximum": "maximum"},
+    "integer": dict.fromkeys(("minimum", "exclusiveMinimum"), "minimum")
+    | dict.fromkeys(("maximum", "exclusiveMaximum"), "maximum"),
+    "array": {"minItems": "minItems", "maxItems": "maxItems"},
+}
 # What is said in other words, and so is not lost.
 REWORDED: Final = frozenset(("type", "const", "nullable", "anyOf", "oneOf", "allOf", "$ref"))
 # What every JSON reader takes for an integer without loss.
@@ -79,6 +87,13 @@ def by_type(schema: Schema) -> list[tuple[str, list[Any] | None]]:
         whole, broken = groups.pop("integer"), groups["number"]
         groups["number"] = None if whole is None or broken is None else whole + broken
     return list(groups.items()) or [(kind, None) for kind in types]
+
+
+def is_all_of(kind: str, schema: Schema) -> bool:
+    """Whether an `enum` lists all the values of a type."""
+    enum = schema.get("enum")
+    listed = [value for value in enum if type_of(value) == kind] if isinstance(enum, list) else []
+    return bool(listed) if kind == "null" else kind == "boolean" and {*listed} == {True, False}
 
 
 def default_of(kind: str, schema: Schema) -> Any | None:

@@ -6,7 +6,7 @@ other dialects.
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -15,6 +15,9 @@ from moonshot_async.types.encoding import to_json
 
 if TYPE_CHECKING:
     from moonshot_async.mfjs import Finding
+
+# What schemas of one request may have to be known again, so that all that is remembered stays small.
+_REMEMBERED: Final = 256 * 1024
 
 
 def check_schemas(request: CompletionRequest) -> None:
@@ -31,7 +34,7 @@ def check_schemas(request: CompletionRequest) -> None:
         tools = request.tools = list(tools)
     strict = [*_strict_tools(tools), *_strict_format(request.response_format)]
     # Encoded they are a key by which to know them again, and what is looked at is what is sent.
-    found = _findings(to_json([schema for _, _, schema in strict])) if strict else None
+    found = _found(to_json([schema for _, _, schema in strict])) if strict else None
     if found is None:
         return
     from moonshot_async.mfjs.sendable import refusal
@@ -61,7 +64,11 @@ def _member(value: Any, name: str) -> Any:
     return getattr(value, name, None)
 
 
-@lru_cache(maxsize=128)
+def _found(encoded: bytes) -> "tuple[tuple[Finding, ...], ...] | None":
+    return (_findings if len(encoded) <= _REMEMBERED else _findings.__wrapped__)(encoded)
+
+
+@lru_cache(maxsize=32)
 def _findings(encoded: bytes) -> "tuple[tuple[Finding, ...], ...] | None":
     """What is wrong with each of several schemas; None where nothing is."""
     # Imported late: most programs send no schemas.

@@ -62,6 +62,24 @@ def referring(definition: Any, **beside: Any) -> dict[str, Any]:
         {**PERSON, "$defs": {"B": {"$ref": "#", "properties": {}}}},
         holding({"$ref": "#"}),
         holding({"$ref": "#/$defs/B/properties/name"}, **{"$defs": {"B": PERSON}}),
+        {
+            "type": "object",
+            "$defs": {
+                f"D{n}": {"type": "object", "properties": {f"p{m}": {"$ref": f"#/$defs/D{m}"} for m in range(20)}}
+                for n in range(20)
+            },
+        },
+        {
+            "type": "object",
+            "properties": {"{id}": {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": []}},
+        },
+        {**PERSON, "not": {"properties": {"a": {"$ref": "#"}}, "anyOf": [{"$ref": "#"}, 1], "$defs": {"$ref": 1}}},
+        {**PERSON, "not": {"$ref": "#"}, "$defs": {"B": {**PERSON, "not": {"not": {"$ref": 1}}}}},
+        referring({"type": "string", "title": "b"}, title="a"),
+        *(
+            holding({"$ref": "#/$defs/B/default", "title": "a"}, **{"$defs": {"B": {"type": "null", "default": odd}}})
+            for odd in ({"$ref": 3}, {"anyOf": [3]}, {"anyOf": 3}, {"type": "object", "required": 3})
+        ),
         nested(30),
         holding(in_lists(40)),
     ],
@@ -154,6 +172,29 @@ def test_the_dialect_is_accepted_and_unknown_keywords_are_ignored(schema: dict[s
             referring({"type": "string", "enum": ["b"], "description": "b"}, description="a", default="b", maxLength=3),
             "conflicting keywords found after $ref expansion: description",
         ),
+        (
+            referring({"$ref": "#/$defs/C", "description": "b"}, minLength=1)
+            | {"$defs": {"B": {"$ref": "#/$defs/C"}, "C": {"type": "string", "minLength": 2}}},
+            "conflicting keywords found after $ref expansion: minLength",
+        ),
+        (
+            referring({"anyOf": [{"type": "string", "maxLength": 1}]}, maxLength=1),
+            "conflicting keywords found after $ref expansion: maxLength",
+        ),
+        (
+            referring({"type": "string"}, anyOf=[{"type": "null"}]),
+            "conflicting keywords found after $ref expansion: anyOf",
+        ),
+        (
+            holding({"type": "object", "properties": {"{id}": {"type": "string", "enum": ["a"]}}}),
+            "At path 'properties.a.properties.{id}': invalid path: properties.a.properties.{id}",
+        ),
+        (holding({"type": "null", "default": {"$ref": 3}}), "'properties.a.default.$ref': $ref must be a string"),
+        (
+            holding({"type": "null", "not": {"anyOf": [{"if": {"$ref": "#"}}]}}),
+            "At path 'properties.a.not.anyOf.if.$ref': $ref is not allowed in this schema",
+        ),
+        ({**PERSON, "description": "<" * 20_000}, "At path 'root': schema exceeds maximum allowed size"),
         ({**PERSON, "$defs": 3}, "At path '$defs': $defs must be an object"),
         ({**PERSON, "$defs": {"": PERSON}}, "At path '$defs': $defs property name cannot be empty"),
         (
@@ -169,6 +210,13 @@ def test_the_dialect_is_accepted_and_unknown_keywords_are_ignored(schema: dict[s
         ({**PERSON, "$id": 3}, "At path '$id': $id must be a string"),
         (holding({"type": "string", "pattern": 3}), "At path 'properties.a.pattern': pattern must be a string"),
         (nested(31), "schema depth exceeds maximum limit of 30"),
+        (
+            holding(
+                {"$ref": "#/$defs/D0"},
+                **{"$defs": {f"D{n}": holding({"$ref": f"#/$defs/D{n + 1}"}) for n in range(30)} | {"D30": PERSON}},
+            ),
+            "At path 'root': schema depth exceeds maximum limit of 30",
+        ),
         (holding(in_lists(2000)), "At path 'root': schema depth exceeds maximum limit of 30"),
         (
             {"type": "object", "properties": {f"p{number}": {"type": "null"} for number in range(3001)}},

@@ -59,6 +59,10 @@ def codes(schema: Any, level: Level = "service", **limits: int) -> list[tuple[st
         holding({"anyOf": [{"$ref": "#"}, {"type": "null"}]}, required=["a"]),
         holding({"$ref": "#"}),
         {"type": "object", "properties": {"{id}": {"type": "array", "items": {"type": "string"}}}},
+        {
+            "type": "object",
+            "properties": {"{id}": {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": []}},
+        },
         holding({"type": "string"}, required=[]),
         holding({"type": "string"}, **{"$defs": {"B": {"$ref": "#/$defs/C"}, "C": {"$ref": "#/$defs/B"}}}),
     ],
@@ -82,7 +86,8 @@ def test_nothing_is_wrong_with_the_dialect_at_any_level(schema: dict[str, Any]) 
         ({"type": "object", "properties": {"~/": {"type": 1}}}, ("/properties/~0~1/type", "type-invalid")),
         ({"type": "object", "properties": {"$ref": {"type": "null"}}}, ("/properties/$ref", "property-name-reserved")),
         (
-            holding({"type": "object", "properties": {"{b}": {"type": "array", "items": {"$ref": "#"}}}}),
+            holding({"type": "object", "properties": {"{b}": {"type": "array", "items": {"$ref": "#/$defs/B"}}}})
+            | {"$defs": {"B": GOOD}},
             ("/properties/a/properties/{b}", "property-name-braces"),
         ),
         (holding({"type": "null"}, **{"$defs": {"": GOOD}}), ("/$defs/", "definition-name-invalid")),
@@ -205,6 +210,17 @@ def test_the_service_finds_references_outside_of_definitions_alone() -> None:
     assert codes({"type": "object", "$defs": {"B": {"type": "object", "default": {"$ref": 1}}}}, "lite") == []
 
 
+def test_the_service_minds_a_description_beside_a_reference_to_one_that_has_its_own() -> None:
+    described = referring({"type": "string", "description": "b"}, description="a")
+    elsewhere = referring({"anyOf": [{"type": "string", "description": "b"}]}, description="a")
+
+    found = [("/properties/a/description", "ref-conflict")]
+    assert (codes(described, "lite"), codes(described, "service"), codes(described, "strict")) == ([], found, found)
+    assert (codes(elsewhere, "service"), codes(elsewhere, "strict")) == ([], found)
+    with pytest.raises(SchemaError, match="ref-conflict"):
+        check(described)
+
+
 def test_there_is_no_other_level() -> None:
     with pytest.raises(ValueError, match="level must be one of loose, lite, service, strict, not 'high'"):
         lint({}, "high")  # type: ignore[arg-type]
@@ -283,9 +299,16 @@ def test_nothing_makes_it_raise(value: Any, level: Level) -> None:
 
 # --- Beside the service
 
-names = st.sampled_from(["a", "b", "anyOf", "required", "c/d", ""])
+names = st.sampled_from(["a", "b", "anyOf", "required", "c/d", "", "{e}"])
 bounds = st.fixed_dictionaries({}, optional={"minLength": st.integers(0, 2), "maximum": st.integers(0, 2)})
-notes = st.fixed_dictionaries({}, optional={"title": st.just("t"), "default": st.sampled_from([1, "a", None])})
+notes = st.fixed_dictionaries(
+    {},
+    optional={
+        "title": st.just("t"),
+        "description": st.just("d"),
+        "default": st.sampled_from([1, "a", None, {"$ref": 1}, {"$ref": "#"}, {"items": {"$ref": "#"}}]),
+    },
+)
 kinds = st.sampled_from(["string", "integer", "number", "boolean", "null", "array", "object"])
 values = st.lists(st.sampled_from([None, True, 1, 1.5, "a", {}]), max_size=2)
 
@@ -308,9 +331,10 @@ def schemas(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
 inner_schemas = schemas(schemas(st.just({"type": "string"})))
 
 
-@given(inner_schemas, st.dictionaries(names, inner_schemas, max_size=2), inner_schemas)
-def test_what_is_refused_is_what_the_service_refuses(first: Any, definitions: Any, second: Any) -> None:
+@given(inner_schemas, st.dictionaries(names, inner_schemas, max_size=2), inner_schemas, notes)
+def test_what_is_refused_is_what_the_service_refuses(first: Any, definitions: Any, second: Any, said: Any) -> None:
     schema = {
+        **said,
         "type": "object",
         "properties": {"a": first, "b": second},
         "required": ["a"],
@@ -454,6 +478,20 @@ async def test_a_schema_is_looked_at_once(
     await client.chat.completions.create(**ASK, tools=tools)
 
     assert [schema["description"] for schema in looked] == ["Known by its bytes.", "Not known any more."]
+
+
+async def test_large_schemas_are_looked_at_each_time_and_not_kept(
+    client: AsyncMoonshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Any] = []
+    monkeypatch.setattr("moonshot_async.mfjs.sendable.refusals", lambda schema: looked.append(schema) or [])
+    tools = [tool(GOOD | {"description": 20_000 * "Much. "}, name=f"weigh_{n}", strict=True) for n in range(3)]
+
+    for _ in range(2):
+        with pytest.raises(BadRequestError):
+            await client.chat.completions.create(**ASK, tools=tools)
+
+    assert len(looked) == 6
 
 
 class Weight(msgspec.Struct):

@@ -39,6 +39,16 @@ class Size(enum.IntEnum):
     LARGE = 2
 
 
+class Rights(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
+class Marks(enum.IntFlag):
+    BOLD = 1
+    ITALIC = 4
+
+
 class Chain(msgspec.Struct):
     """Ends with null."""
 
@@ -141,6 +151,8 @@ SIMPLE: list[tuple[Any, Values]] = [
     (uuid.UUID, st.uuids()),
     (Colour, st.sampled_from(Colour)),
     (Size, st.sampled_from(Size)),
+    (Rights, st.sampled_from([Rights(0), Rights.READ, Rights.READ | Rights.WRITE])),
+    (dict[str, tuple[Marks, Size] | None], st.just({"a": (Marks.BOLD | Marks.ITALIC, Size.SMALL)})),
     (Literal["a", "b"], st.sampled_from(["a", "b"])),
     (Literal["a", 1, None], st.sampled_from(["a", 1, None])),
     (Annotated[int, msgspec.Meta(gt=0, lt=9, multiple_of=3, description="Few.")], st.sampled_from([3, 6])),
@@ -247,6 +259,12 @@ def test_a_type_of_objects_can_be_sent(data: st.DataObject) -> None:
         assume(False)
 
     assert refusals(schema) == []
+
+
+def test_docstrings_are_not_indented_as_the_code_is() -> None:
+    struct = msgspec.defstruct("Told", [], namespace={"__doc__": "Line.\n\n    More.\n    "})
+
+    assert schema_of(struct)["description"] == "Line.\n\nMore."
 
 
 def test_two_types_of_one_name_are_refused_with_advice() -> None:
