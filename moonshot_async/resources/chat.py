@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack, overload
 from moonshot_async.accumulate import ChatAccumulator
 from moonshot_async.redaction import Unseen, forget_locals
 from moonshot_async.resources.call import BodyOptions, CallOptions, Resource, take_options
-from moonshot_async.resources.media_urls import check_media_urls
-from moonshot_async.resources.schema_check import check_schemas
 from moonshot_async.streaming import Progress, Stream
 from moonshot_async.types.chat import ChatCompletion, ChatCompletionChunk, decode_chunk, decode_completion
 from moonshot_async.types.chat_params import CompletionParams, CompletionRequest, UnformattedParams
@@ -202,6 +200,9 @@ class Completions(Resource):
         try:
             request = pipeline.request("POST", _PATH, prepared.body, stream=stream, **prepared.options)
             if prepared.with_parts:
+                # Imported late, as the check of schemas is: a question in plain text needs neither.
+                from moonshot_async.resources.media_urls import check_media_urls
+
                 check_media_urls(prepared.with_parts, request.url)
             return request
         except Exception as error:
@@ -275,6 +276,8 @@ def _prepare(params: dict[str, Any], stream: object, *, call: str) -> _Prepared:
     if request.response_format is not NOT_GIVEN and is_type(request.response_format):
         raise TypeError("create() takes no type as response_format: parse() does, and stream()")
     if request.tools is not NOT_GIVEN or request.response_format is not NOT_GIVEN:
+        from moonshot_async.resources.schema_check import check_schemas
+
         check_schemas(request)
     messages = message_list(request.messages)
     texts = only_texts(messages)

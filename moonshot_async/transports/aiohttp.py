@@ -27,7 +27,6 @@ from moonshot_async.transports.aiohttp_direct import Answer
 from moonshot_async.transports.aiohttp_errors import connection_error
 from moonshot_async.transports.aiohttp_loops import LoopState
 from moonshot_async.transports.heads import HeadWait
-from moonshot_async.transports.inflate import inflated
 from moonshot_async.transports.other_loops import call_in
 from moonshot_async.transports.tls import trusting
 from moonshot_async.wire import ByteStream, Request, Response
@@ -146,6 +145,9 @@ class AiohttpTransport:
                 wait.refused = raw.status >= 300
                 arriving: ByteStream = ArrivingBody(raw, state)
                 if CONTENT_ENCODING in raw.headers:
+                    # Imported late: nobody asked for it.
+                    from moonshot_async.transports.inflate import inflated
+
                     coding = ",".join(raw.headers.getall(CONTENT_ENCODING))
                     arriving = inflated(arriving, coding, self.bounds)
                 return Response(raw.status, tuple(raw.headers.items()), arriving, request=request)
