@@ -103,11 +103,15 @@ class AiohttpTransport:
         self._closed = False
 
     def _check_proxy(self) -> None:
-        url, headers = self._proxy, self._proxy_headers
-        if url is not None and (not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https")):
+        # Not by local names: error trackers record those of frames.
+        if self._proxy is not None and not (
+            isinstance(self._proxy, str) and urlsplit(self._proxy).scheme in ("http", "https")
+        ):
             raise ConfigurationError("proxy must be an http:// or https:// URL")
-        pairs = headers.items() if isinstance(headers, Mapping) else () if headers is None else ((0, 0),)
-        if not all(isinstance(name, str) and isinstance(value, str) for name, value in pairs):
+        if self._proxy_headers is not None and not (
+            isinstance(self._proxy_headers, Mapping)
+            and all(isinstance(text, str) for pair in self._proxy_headers.items() for text in pair)
+        ):
             raise ConfigurationError("proxy_headers must be a dict of text")
 
     async def send(self, request: Request) -> Response:
