@@ -150,14 +150,14 @@ async def test_calls_killed_by_a_timeout_give_their_place_in_the_pool_back(
 
     async def killed() -> bool:
         if scope == "anyio":
-            with anyio.move_on_after(0.1) as cancel_scope:
+            with anyio.move_on_after(0.5) as cancel_scope:
                 await client.chat.completions.create(**quiet)
             return cancel_scope.cancelled_caught
         try:
             if scope == "ours":
-                await client.chat.completions.create(**quiet, timeout=0.1)
+                await client.chat.completions.create(**quiet, timeout=0.5)
             else:
-                async with asyncio.timeout(0.1):
+                async with asyncio.timeout(0.5):
                     await client.chat.completions.create(**quiet)
         except TimeoutError:
             return True
