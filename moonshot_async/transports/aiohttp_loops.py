@@ -55,6 +55,8 @@ class LoopState:
         self._end = _closing(self.session, self.watch)
         _step(self._end.__anext__())
         after_fork(self)
+        # What lives until the end of the program, which takes things apart in an order of its own.
+        weakref.finalize(self, _take_along, loop, self._connector)
 
     async def aclose(self) -> None:
         """Close everything, in this loop."""
@@ -92,6 +94,12 @@ class LoopState:
         """Finish what would be finished by the loop later, when that may be closed."""
         self.session.detach()
         _step(self._end.aclose())
+
+
+def _take_along(loop: asyncio.AbstractEventLoop, connector: Connector) -> None:
+    """Close what a loop left open that is closed itself."""
+    if loop.is_closed():
+        connector.let_go()
 
 
 def _socket(opened: "weakref.WeakSet[socket.socket]", address: tuple[Any, ...]) -> socket.socket:
