@@ -11,6 +11,7 @@ import copy
 import gc
 import logging
 import pickle
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
@@ -180,6 +181,10 @@ class SecretsScan:
         self._wrap(AsyncMoonshot, "aclose", self._client_used, before=True)
         self._wrap(Response, "__init__", self._response_made)
         self._wrap(Stream, "__init__", lambda stream, *_, **__: self.look_at_sample(stream, "stream"))
+        # A thread's own takes a lock, and an error may be collected, and looked at, while it is held right here.
+        shown = threading.Thread.__repr__
+        threading.Thread.__repr__ = object.__repr__  # type: ignore[method-assign]
+        self._undo.append(lambda: setattr(threading.Thread, "__repr__", shown))
         handler = _Handler(self)
         root, level = logging.getLogger(), logging.getLogger().level
         root.addHandler(handler)
