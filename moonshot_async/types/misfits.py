@@ -49,7 +49,7 @@ def _within(loc: tuple[Any, ...], text: str, *, missing: bool) -> list[Any]:
     """The steps to a value without those that are none: names of alternatives, tags and validators."""
     try:
         tree = msgspec.json.decode(text)
-    except (ValueError, RecursionError):  # pydantic takes a little more than JSON
+    except (ValueError, msgspec.DecodeError, RecursionError):  # pydantic takes a little more than JSON
         return list(loc)
     steps = []
     for step in loc:
