@@ -107,7 +107,8 @@ $(DEV): $(CORE)
 $(FLOOR): pyproject.toml
 	$(call start_install,$(FLOOR_VENV),$(FLOOR))
 	@"$(FLOOR_VENV)/bin/python" -c 'import tomllib; \
-	    needs = tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]; \
+	    project = tomllib.load(open("pyproject.toml", "rb"))["project"]; extras = project["optional-dependencies"]; \
+	    needs = [*project["dependencies"], *extras["cli"], *extras["report"]]; \
 	    print(*(need.replace(">=", "==") for need in needs), sep="\n")' >"$(FLOOR_VENV)/floor.txt"
 	@"$(FLOOR_VENV)/bin/python" -m pip install -qq $(PIP_WITH_GROUPS)
 	@"$(FLOOR_VENV)/bin/python" -m pip install -qq --constraint "$(FLOOR_VENV)/floor.txt" --editable . --group dev

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from moonshot_async.errors import AuthenticationError as AuthenticationError
     from moonshot_async.errors import BadRequestError as BadRequestError
     from moonshot_async.errors import BatchFailedError as BatchFailedError
+    from moonshot_async.errors import BudgetReachedError as BudgetReachedError
     from moonshot_async.errors import CircuitOpenError as CircuitOpenError
     from moonshot_async.errors import ClientClosedError as ClientClosedError
     from moonshot_async.errors import ConfigurationError as ConfigurationError
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from moonshot_async.errors import EmptyAnswerError as EmptyAnswerError
     from moonshot_async.errors import EngineOverloadedError as EngineOverloadedError
     from moonshot_async.errors import InternalServerError as InternalServerError
+    from moonshot_async.errors import JournalError as JournalError
+    from moonshot_async.errors import JournalInUseError as JournalInUseError
     from moonshot_async.errors import LengthFinishReasonError as LengthFinishReasonError
     from moonshot_async.errors import LimitReachedError as LimitReachedError
     from moonshot_async.errors import MoonshotError as MoonshotError
@@ -122,6 +125,7 @@ _HOMES = {
         "AuthenticationError",
         "BadRequestError",
         "BatchFailedError",
+        "BudgetReachedError",
         "CircuitOpenError",
         "ClientClosedError",
         "ConfigurationError",
@@ -137,6 +141,8 @@ _HOMES = {
         "EmptyAnswerError",
         "EngineOverloadedError",
         "InternalServerError",
+        "JournalError",
+        "JournalInUseError",
         "LengthFinishReasonError",
         "LimitReachedError",
         "MoonshotError",
@@ -198,6 +204,7 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "BatchResult",
     "BatchRun",
     "Bounds",
+    "BudgetReachedError",
     "CATALOG",
     "CallInFlight",
     "Catalog",
@@ -228,6 +235,8 @@ __all__ = [  # noqa: RUF022  # ruff would put constants first
     "FileObject",
     "Headers",
     "InternalServerError",
+    "JournalError",
+    "JournalInUseError",
     "LengthFinishReasonError",
     "LimitReachedError",
     "LimitStore",

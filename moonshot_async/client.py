@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import msgspec
 
@@ -46,8 +46,13 @@ from moonshot_async.types.encoding import NOT_GIVEN, NotGiven
 from moonshot_async.wire import Headers
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
     from decimal import Decimal
 
+    from moonshot_async.bulk import BulkRun, Progress
+    from moonshot_async.bulk.plan import Via
+    from moonshot_async.bulk.sources import Requests
     from moonshot_async.catalog import CacheTtl, Catalog
     from moonshot_async.types.chat import ChatCompletion
 
@@ -337,3 +342,83 @@ class AsyncMoonshot(Sections, Verbs, ClientLife):
         pipeline = options.pipeline(self._transport, self._life)
         self._options = options
         self._pipeline.take_over(pipeline)
+
+    def bulk(
+        self,
+        requests: "Requests | None",
+        *,
+        journal: "str | os.PathLike[str]",
+        model: str | None = None,
+        concurrency: int | None = None,
+        ordered: bool = False,
+        max_cost: "Decimal | float | str | None" = None,
+        max_tokens: int | None = None,
+        via: "Via" = "live",
+        retry_failed: bool = False,
+        replay: bool = False,
+        on_progress: "Callable[[Progress], object] | None" = None,
+        handle_signals: bool = False,
+        **defaults: Any,
+    ) -> "BulkRun":
+        """Have many requests answered, with a journal to go on from: `async for result in client.bulk(requests, …)`.
+
+        Requests are read when there is room for them, so that memory does not grow with their number. Each result is
+        on the disk before it is handed out. A run that was killed, stopped or refused goes on when it is started again
+        with the same journal: what is recorded is not asked again.
+
+        Args:
+            requests: an iterable, or an async iterable, of keywords of a chat completion (a `custom_id` among them
+                names the request); pairs of an id and such keywords; `BatchRequest`; or lines of JSON, of the Batch API
+                or bodies of chat completions. A `pathlib.Path` of a file of such lines. What is no async iterable is
+                read in a thread, so it may block. None for what the journal holds unanswered, and nothing else.
+            journal: the file; it is made where there is none. It holds requests and answers, for your eyes only.
+            model: for requests that name none.
+            concurrency: how many calls at once. None for what the `limits` of the client tell; where they tell nothing,
+                or there are none, more and more while all goes well, up to 256.
+            ordered: hand results out in the order of the requests. Those that come early wait, about 1000 at most.
+            max_cost: in the currency of the account; the run stops before it is overrun, with all its starts.
+            max_tokens: of prompts and answers; likewise. (How long one answer may be says `max_completion_tokens`.)
+            via: "live" for a call for each request; "batch" for the Batch API: 60 % of the price, within hours, and
+                no limits of the account count.
+            retry_failed: ask again, too, what failed in earlier starts.
+            replay: hand out, too, what was recorded in earlier starts, when its request is given.
+            on_progress: called with a `Progress` twice a second, and at the end.
+            handle_signals: have Ctrl-C and SIGTERM call `run.stop()`, while the run goes on.
+            **defaults: keywords of `chat.completions.create` for requests that do not have them, and about the calls
+                themselves, such as `timeout`. A `response_format` may be a type, as for `parse`.
+
+        Raises:
+            TypeError: a keyword does not exist, or `requests` is nothing that holds requests; before any I/O.
+            ConfigurationError: an argument cannot work; from the loop: a request cannot be sent, names it.
+            JournalInUseError: from the loop: another run has the journal.
+            JournalError: from the loop: the journal cannot be written, for want of room for example.
+            BudgetReachedError: from the loop: `max_cost` or `max_tokens` might be overrun.
+            APIError: from the loop, where it meets every request: no money (`QuotaExceededError`), a key that is not
+                accepted, a service that fails on and on. What meets one request is in `result.error`.
+
+        See: https://platform.kimi.ai/docs/api/chat
+        """
+        from importlib import import_module
+
+        options = self._options
+        # It stands above this floor, so it is looked up when it is asked for.
+        run: BulkRun = import_module("moonshot_async.bulk.hook").run_of(
+            requests,
+            defaults if model is None else {"model": model, **defaults},
+            layers=options.layers(),
+            limits=options.limits,
+            pipeline=lambda layers: self.with_options(middleware=layers, limits=None, breaker=None)._pipeline,
+            catalog=self.catalog,
+            base_url=options.base_url,
+            journal=journal,
+            concurrency=concurrency,
+            ordered=ordered,
+            max_cost=max_cost,
+            max_tokens=max_tokens,
+            via=via,
+            retry_failed=retry_failed,
+            replay=replay,
+            on_progress=on_progress,
+            handle_signals=handle_signals,
+        )
+        return run

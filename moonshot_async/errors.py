@@ -34,6 +34,9 @@
     ├── DocumentError                          a file has no text: the service could not read it, or read none in it
     ├── DocumentsError                         documents could not be read, or none of those that were asked about
     ├── BatchFailedError                       the service refused the input file of a batch; `.batch`
+    ├── JournalError                           the journal of a bulk run cannot be used; `.path`, `.unrecorded`
+    │   └── JournalInUseError                  another run has it; `.pid`, `.host`
+    ├── BudgetReachedError                     a bulk run stopped before its budget was overrun; `.spent`, `.budget`
     └── ConfigurationError                     a key, URL or option that cannot work; also a ValueError; before any I/O
         ├── SchemaError                        a strict schema is not in Moonshot's dialect; `.findings`
         ├── ConversationError                  a step that a conversation cannot take: its history would be refused
@@ -49,6 +52,9 @@ See: https://platform.kimi.ai/docs/api/errors
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from moonshot_async.bulk.results import BulkResult
     from moonshot_async.mfjs.findings import Finding
     from moonshot_async.toolkit.documents.texts import Document
     from moonshot_async.types.batches import Batch
@@ -616,6 +622,60 @@ class BatchFailedError(MoonshotError):
         more = f" (and {len(lines) - _REASONS} more)" if len(lines) > _REASONS else ""
         super().__init__(f"Batch {batch.id} failed: {reasons}{more}")
         self.batch = batch
+
+
+class JournalError(MoonshotError):
+    """The journal of a bulk run cannot be opened, read or written. What was recorded in it stays as it was.
+
+    Attributes:
+        path: the journal.
+        unrecorded: answers that came, and are paid for, but could not be written down: keep them yourself. The next
+            run with this journal asks for them again. They stay in this process: pickles have none of them.
+    """
+
+    def __init__(self, message: str, *, path: str, unrecorded: "tuple[BulkResult, ...]" = ()) -> None:
+        super().__init__(message)
+        self.path = path
+        self.unrecorded = unrecorded
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, {**self.__dict__, "unrecorded": ()})
+
+
+class JournalInUseError(JournalError):
+    """Another run has the journal: two on one would ask, and pay, for the same.
+
+    Attributes:
+        pid, host: of the process that has it.
+    """
+
+    def __init__(self, message: str, *, path: str, pid: int, host: str) -> None:
+        super().__init__(message, path=path)
+        self.pid = pid
+        self.host = host
+
+
+class BudgetReachedError(MoonshotError):
+    """A bulk run has stopped: what it asks next might overrun `max_cost` or `max_tokens`. It can be gone on with.
+
+    Attributes:
+        budget: "max_cost" or "max_tokens".
+        spent: how much of it was used, of the whole journal: a `Decimal` in the account's currency, or tokens.
+        allowed: how much may be used.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        budget: Literal["max_cost", "max_tokens"],
+        spent: "Decimal | int",
+        allowed: "Decimal | int",
+    ) -> None:
+        super().__init__(message)
+        self.budget = budget
+        self.spent = spent
+        self.allowed = allowed
 
 
 def request_id_of(headers: "Headers") -> str | None:

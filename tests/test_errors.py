@@ -78,6 +78,9 @@ INSTANCES: list[MoonshotError] = [
         "words", model="kimi-k2.6", prompt_tokens=5, answer_tokens=1, window_tokens=4, largest=(("a.pdf", 5),)
     ),
     BatchFailedError(Batch(id="batch-1", status="failed")),
+    errors.JournalError("words", path="run.db"),
+    errors.JournalInUseError("words", path="run.db", pid=5, host="here"),
+    errors.BudgetReachedError("words", budget="max_tokens", spent=4, allowed=5),
     *(
         cls("words", response=Response(cls.expected_status or 500, {"x-request-id": "r"}, request=REQUEST.redacted()))
         for cls in STATUS_CLASSES

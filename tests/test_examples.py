@@ -245,6 +245,12 @@ OTHERS: dict[str, Check] = {
         and "buy_everything failed: refused" in ended.out
         and "answered after 1 more steps, basket ['Coffee', 'Bread'], bought []" in ended.out
     ),
+    "bulk.py": lambda ended, fake: (
+        "40 pages may cost 0.16 USD live, and 0.10 in batches." in ended.out
+        and "40 done, 0 failed" in ended.out
+        and 'https://shop.example/2 {"title":' in ended.out
+        and "40 requests: 40 done, 0 failed" in ended.out
+    ),
     "ask.py": lambda ended, fake: "rivers" in ended.out,
     "documents.py": lambda ended, fake: (
         len([1 for request in fake.requests if request.path == "/v1/files" and request.method == "POST"]) == 2

@@ -121,13 +121,19 @@ class Learned:
                 self._asked_until = max(self._asked_until, now + min(error.retry_after, self._minute))
             self._conclude()
 
+    def heard(self, text: str) -> bool:
+        """The words of a 429 that something else met; whether they name a limit."""
+        with self._lock:
+            named = self._adaptive and self._hear(text)
+            self._conclude()
+            return named
+
     def _hear(self, text: str) -> bool:
         """Whether the words name a limit."""
-        match = _NUMBER.search(text)
-        if match is None or int(match[2]) < 1:
+        if (named := named_limit(text)) is None:
             return False
-        axis = match[1].lower()
-        self._named = msgspec.structs.replace(self._named, **{axis: int(match[2])})
+        axis, number = named
+        self._named = msgspec.structs.replace(self._named, **{axis: number})
         # What is known needs no guess.
         if axis == "concurrency":
             self._concurrency = ConcurrencyGuess()
@@ -242,6 +248,12 @@ class Learned:
             tpm=_least(told.tpm, named.tpm),
             tpd=_least(told.tpd, named.tpd),
         )
+
+
+def named_limit(text: str) -> tuple[str, int] | None:
+    """The limit that the words of a 429 name: "rpm", "tpm", "tpd" or "concurrency", and its number; None for none."""
+    match = _NUMBER.search(text)
+    return None if match is None or int(match[2]) < 1 else (match[1].lower(), int(match[2]))
 
 
 def _bounded(guess: ConcurrencyGuess | RateGuess, told: int | None) -> int | None:

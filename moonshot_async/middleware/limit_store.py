@@ -23,6 +23,9 @@ MINUTES_A_DAY: Final = 1440
 # What was counted stays for so much longer than the window of the service, as part of a minute: a request arrives
 # there later than it was sent from here, and not always by the same time.
 MARGIN: Final = 0.015
+# What was under way for longer than others may have arrived so much later: in seconds, and as part of a minute.
+_LATEST: Final = 0.3
+_LATEST_PART: Final = 0.2
 
 _FOREIGN: Final = "the reservation is not of this store"
 
@@ -137,6 +140,7 @@ class _Held(Reservation, eq=False, gc=False):
     Attributes:
         tokens, day_tokens: what it counts.
         minute, day: where it is counted.
+        at: when it was made.
         open: whether it holds a slot.
     """
 
@@ -144,6 +148,7 @@ class _Held(Reservation, eq=False, gc=False):
     day_tokens: int
     minute: Bucket
     day: Bucket
+    at: float
     open: bool = True
 
 
@@ -158,8 +163,8 @@ class MemoryLimitStore:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, minute: float = MINUTE) -> None:
         self._clock = clock
         margin = minute * MARGIN
-        self._minute = Window(minute + margin)
-        self._day = Window(minute * MINUTES_A_DAY + margin)
+        self._minute = Window(minute, margin, min(_LATEST, minute * _LATEST_PART))
+        self._day = Window(minute * MINUTES_A_DAY, margin)
         self._in_flight = 0
         self._lock = threading.Lock()
         # What was settled (tokens, tokens of the day) and released (None). Bodies may be closed by the garbage
@@ -184,7 +189,13 @@ class MemoryLimitStore:
         if limits.tpm is not None and (wait := self._minute.wait_for_amount(tokens, limits.tpm, now)):
             return Refusal("tpm", _finite(wait))
         self._in_flight += 1
-        return _Held(need, self._in_flight, tokens, prompt, self._minute.add(tokens, now), self._day.add(prompt, now))
+        minute, day = self._minute.add(tokens, now), self._day.add(prompt, now)
+        return _Held(need, self._in_flight, tokens, prompt, minute, day, now)
+
+    def answered(self, reservation: Reservation) -> None:
+        """The head of an answer came; how long that took tells how late the request arrived, at most."""
+        assert isinstance(reservation, _Held), _FOREIGN
+        self._minute.arrived(reservation.minute, self._clock() - reservation.at)
 
     def settle(self, reservation: Reservation, *, tokens: int, day_tokens: int) -> None:
         assert isinstance(reservation, _Held), _FOREIGN

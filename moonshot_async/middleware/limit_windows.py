@@ -6,8 +6,11 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Final
 
-# A window forgets in steps of this part of its length; more entries than this, and one, it never has.
+# So many entries a window keeps one by one. What comes beyond them is put together in steps of this part of its length,
+# so that it never has more than twice as many, and one.
 STEPS: Final = 256
+# How long the quickest was under way is slowly forgotten, so much of it each time.
+_FORGOTTEN: Final = 1 / 256
 
 
 class Bucket:
@@ -17,31 +20,61 @@ class Bucket:
         first, last: when the first and the last of it came.
         count: how many came.
         amount: how much they were together.
+        took: how long the slowest of it was under way, as far as that is known.
         gone: whether the window has forgotten it.
     """
 
-    __slots__ = ("amount", "count", "first", "gone", "last")
+    __slots__ = ("amount", "count", "first", "gone", "last", "took")
 
     def __init__(self, now: float) -> None:
         self.first = self.last = now
         self.count = self.amount = 0
+        self.took = 0.0
         self.gone = False
 
 
 class Window:
-    """What came in the last `seconds`. Nothing leaves it too early; a step of 1/256 of its length too late at most.
+    """What came in the last `seconds`. Nothing leaves it too early.
+
+    Where much comes it may leave too late, by a step of 1/256 of its length at most.
+
+    What is counted by somebody else, when it arrives there, may have come later than it was sent: to make a connection
+    takes a while, and so does it to send much at once. Nobody tells how long; but it was no more than by how much it
+    was longer under way than what was quickest. In the beginning, when all are slow, none is quick.
 
     Times are given, not looked up, and never go back.
+
+    Args:
+        seconds: its length.
+        margin: for so much longer everything stays.
+        latest: how much later things may have come at most; what the margin makes up for is not waited for twice.
 
     Attributes:
         count, amount: in all, as of the last look at the time.
     """
 
-    __slots__ = ("_buckets", "_newest", "_seconds", "_step", "amount", "count")
+    __slots__ = (
+        "_buckets",
+        "_latest",
+        "_margin",
+        "_newest",
+        "_quickest",
+        "_seconds",
+        "_step",
+        "_warm",
+        "amount",
+        "count",
+    )
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, margin: float = 0.0, latest: float = 0.0) -> None:
+        seconds += margin
         self._seconds = seconds
+        self._margin = margin
         self._step = seconds / STEPS
+        self._latest = latest
+        self._quickest = math.inf
+        # What comes from then on has others to be measured by.
+        self._warm = math.inf
         self._buckets: deque[Bucket] = deque()
         self._newest = Bucket(-math.inf)
         self.count = self.amount = 0
@@ -52,8 +85,10 @@ class Window:
     def add(self, amount: int, now: float) -> Bucket:
         """Count one of `amount`; the bucket that comes back is what `change` takes."""
         bucket = self._newest
-        if now - bucket.first > self._step:
+        if len(self._buckets) < STEPS or now - bucket.first > self._step:
             self.sweep(now)
+            if not self._buckets:
+                self._warm = now + self._seconds / 2
             bucket = self._newest = Bucket(now)
             self._buckets.append(bucket)
         bucket.last = now
@@ -75,10 +110,17 @@ class Window:
             bucket.count -= 1
             self.count -= 1
 
+    def arrived(self, bucket: Bucket, took: float) -> None:
+        """One of `bucket` was under way for so long."""
+        bucket.took = max(bucket.took, took)
+        if took < self._quickest:
+            self._quickest = took
+        self._quickest += (took - self._quickest) * _FORGOTTEN
+
     def sweep(self, now: float) -> None:
-        """Forget what has left the window."""
+        """Forget what has left the window, in the order in which it came."""
         buckets, since = self._buckets, now - self._seconds
-        while buckets and buckets[0].last <= since:
+        while buckets and buckets[0].last <= since and self._came(buckets[0]) <= since:
             bucket = buckets.popleft()
             self.count -= bucket.count
             self.amount -= bucket.amount
@@ -98,8 +140,15 @@ class Window:
 
     def _wait(self, excess: int, part: Callable[[Bucket], int], now: float) -> float:
         """Seconds until so much has left."""
+        last = now - self._seconds
         for bucket in self._buckets:
+            last = max(last, self._came(bucket))
             excess -= part(bucket)
             if excess <= 0:
-                return max(0.0, bucket.last + self._seconds - now)
+                return last + self._seconds - now
         return math.inf
+
+    def _came(self, bucket: Bucket) -> float:
+        """When the last of it came, perhaps."""
+        usual = self._quickest if bucket.first > self._warm else 0.0
+        return bucket.last + max(0.0, min(bucket.took - usual, self._latest) - self._margin)

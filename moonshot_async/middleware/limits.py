@@ -55,6 +55,7 @@ class LimitsSnapshot(msgspec.Struct, frozen=True):
         day_tokens: what counts against the day.
         limits: those that hold at the moment, as told or learned; None for none.
         paused_for: seconds until anything is admitted, after a 429.
+        minute: how many seconds a minute has.
     """
 
     waiting: int
@@ -64,6 +65,7 @@ class LimitsSnapshot(msgspec.Struct, frozen=True):
     day_tokens: int
     limits: Limits
     paused_for: float
+    minute: float = MINUTE
 
 
 class RateLimits:
@@ -121,6 +123,7 @@ class RateLimits:
         self.keeps_deadline = store is None
         self._poll = math.inf if store is None else _POLL
         self._refund = refund
+        self._minute = minute
         self._clock = clock
         self._estimates = Estimates(catalog)
 
@@ -185,7 +188,12 @@ class RateLimits:
             day_tokens=counted.day_tokens,
             limits=self._learned.limits,
             paused_for=max(0.0, self._learned.paused_until - self._clock()),
+            minute=self._minute,
         )
+
+    def heard(self, error: RateLimitError) -> bool:
+        """Learn from a 429 of a call that did not come this way; whether it names a limit."""
+        return self._learned.heard(error.message)
 
     def __repr__(self) -> str:
         limits = self._learned.limits
@@ -213,6 +221,8 @@ class RateLimits:
         except BaseException:
             self._over(store, reservation)
             raise
+        if isinstance(store, MemoryLimitStore):
+            store.answered(reservation)
         response.body = HeldBody(response.body, partial(self._answered, store, reservation, need))
         if self._learned.accepted(sending):
             self._queue.nudge()

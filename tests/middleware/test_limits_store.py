@@ -124,20 +124,43 @@ def test_memory_is_bounded_however_much_comes(store: MemoryLimitStore, clock: Cl
         clock.now += 0.05
 
     # Nobody has looked at the sums so far, and there are no limits.
-    assert len(store._minute) <= STEPS + 1
-    assert len(store._day) <= STEPS + 1
+    assert len(store._minute) <= 2 * STEPS + 1
+    assert len(store._day) <= 2 * STEPS + 1
     assert store.counted().requests == pytest.approx(60.9 / 0.05, rel=0.01)
 
 
 def test_of_what_came_at_about_one_time_nothing_leaves_early(store: MemoryLimitStore, clock: Clock) -> None:
+    while len(store._minute) < STEPS:
+        held(reserve(store))
+        clock.now += 0.01
     held(reserve(store))
     clock.now += 0.2
     held(reserve(store))
 
+    # Most are known one by one, the last three together.
     clock.now += 60.8
-    assert store.counted().requests == 2
+    assert store.counted().requests == 3
     clock.now += 0.2
     assert store.counted().requests == 0
+
+
+def test_what_was_long_under_way_may_have_arrived_late(store: MemoryLimitStore, clock: Clock) -> None:
+    def answered_after(seconds: float) -> None:
+        reservation = held(reserve(store))
+        clock.now += seconds
+        store.answered(reservation)
+
+    def stays() -> float:
+        began = clock.now
+        while store.counted().requests:
+            clock.now += 0.01
+        return clock.now - began
+
+    # In the beginning nobody knows how long is usual; more than a little nobody waits for it.
+    answered_after(0.05)
+    assert stays() == pytest.approx(60.9 - 0.05, abs=0.02)
+    answered_after(7)
+    assert stays() == pytest.approx(60.9 - 7, abs=0.02)
 
 
 def test_a_reservation_may_be_released_while_the_store_is_at_work(clock: Clock) -> None:

@@ -18,7 +18,7 @@ LINE = (
 async def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "input.jsonl")
-        path.write_text(LINE, encoding="utf-8")  # noqa: ASYNC240  # nothing else runs here
+        path.write_text(LINE, encoding="utf-8")
         file = await client.files.create(file=Path(path), purpose="batch")
         print(file.id, file.object, file.bytes, file.filename, file.purpose, file.status, file.created_at)
         with path.open("rb") as opened:  # noqa: ASYNC230  # nothing else runs here

@@ -231,7 +231,7 @@ async def files(url: str) -> Any:
     async with client_of(url) as client:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "notes of today.md")
-            path.write_text("# Rain\n\nIt rains.\n", encoding="utf-8")  # noqa: ASYNC240  # nothing else runs here
+            path.write_text("# Rain\n\nIt rains.\n", encoding="utf-8")
             note = await client.files.create(file=path, purpose=FilePurpose.FILE_EXTRACT)
         picture = await client.files.create(file=("a.png", b"\x89PNG\r\n\x1a\n"), purpose="image")
         listed = await client.files.list()

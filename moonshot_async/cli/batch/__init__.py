@@ -1,0 +1,1 @@
+"""`moonshot batch`: `command.py` is the commands, `runs.py` sees a batch through to its end."""

@@ -1,0 +1,1 @@
+"""`moonshot bulk`: `command.py` is the commands, `runs.py` shows a run while it goes on."""
