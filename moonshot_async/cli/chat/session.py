@@ -186,7 +186,7 @@ class Session:
         begun = time.monotonic()
         line = line[1:] if line.startswith("//") else line
         reply = await stoppable(self._answered(line, paths))
-        if reply is None:
+        if reply is None:  # pragma: no cover  # Python 3.11 loses sight of a frame when it was thrown into
             self.terminal.say(_STOPPED, "yellow")
             return False
         self.spending.add(reply)

@@ -81,7 +81,7 @@ async def _without(place: Place) -> Finding:
     # Some servers of TLS answer what is none in plain text.
     if place.proxy is None and await status_without_tls(place) in (None, 400):
         known, _ = await _untrusted(place, _PROBE)
-        if known is not None:
+        if known is not None:  # pragma: no branch  # Python 3.11 loses sight of a frame when it was thrown into
             found = f"{place.address} speaks TLS, and the base URL says http"
             return Finding("tls", "fail", found, "Write https:// in the base URL.")
     return Finding("tls", "skip", "the base URL is plain http")
