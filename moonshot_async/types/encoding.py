@@ -206,6 +206,15 @@ def _encodable(value: Any) -> Any:
         raise TypeError("the names in a JSON object must be text")  # it stands where a name does: values need no hook
     if isinstance(value, Mapping):
         return dict(value)
+    # Of a class of the caller's own, over a plain one: what it is, whatever it says of itself.
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__index__(value)
+    if isinstance(value, bytes) or (isinstance(value, float) and not isfinite(value)):
+        _refuse(value, "a value")
+    if isinstance(value, float):
+        return float.__float__(value)
     if isinstance(value, Iterable):
         return list(value)
     if type(value).__name__ in ("NotGiven", "Omit"):

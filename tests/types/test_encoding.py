@@ -235,6 +235,42 @@ def test_mappings_and_iterables_of_any_kind_have_a_json_form() -> None:
     assert (body["tools"], body["stop"]) == ([{"type": "function"}], ["a", "b"])
 
 
+class Text(str):
+    def __str__(self) -> str:
+        return "something else"
+
+
+class Whole(int):
+    pass
+
+
+class Part(float):
+    pass
+
+
+def test_classes_over_plain_ones_are_sent_as_those() -> None:
+    body = sent(
+        messages=[{"role": Text("user"), "content": Text("Hi")}],
+        user=Text("me"),
+        max_completion_tokens=Whole(50),
+        temperature=Part(0.5),
+        stop=[Text("x")],
+    )
+
+    assert body["messages"] == [{"role": "user", "content": "Hi"}]
+    assert (body["user"], body["max_completion_tokens"], body["temperature"], body["stop"]) == ("me", 50, 0.5, ["x"])
+
+
+class Bytes(bytes):
+    pass
+
+
+@pytest.mark.parametrize(("value", "error"), [(Part("nan"), ConfigurationError), (Bytes(b"x"), TypeError)])
+def test_and_refused_as_those(value: object, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"^a value is"):
+        sent(messages=[{"role": "user", "content": value}])
+
+
 @pytest.mark.parametrize("foreign", [openai.NOT_GIVEN, openai.omit])
 def test_a_not_given_of_another_package_is_refused_by_name(foreign: object) -> None:
     with pytest.raises(TypeError, match="this NOT_GIVEN comes from another package: import it from moonshot_async"):
