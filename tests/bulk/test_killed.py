@@ -68,7 +68,7 @@ class Program:
     async def start(self, *more: str) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.bulk.killed_program", *self._arguments, *more),
+            *(sys.executable, "-X", "faulthandler", "-m", "tests.bulk.killed_program", *self._arguments, *more),
             cwd=ROOT,
             env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")},
             stdout=pipe,
@@ -77,7 +77,10 @@ class Program:
 
     async def end(self, *more: str) -> tuple[int | None, str, str]:
         process = await self.start(*more)
+        # One that hangs tells where.
+        watch = asyncio.get_running_loop().call_later(50, process.send_signal, signal.SIGABRT)
         out, err = await process.communicate()
+        watch.cancel()
         return process.returncode, out.decode(), err.decode()
 
 
@@ -89,7 +92,8 @@ async def test_a_run_that_is_killed_again_and_again_ends_with_each_answer_once(j
             process = await program.start()
             # Somewhere in the next part of the work, each time in another moment of it.
             before = fake.asked.total()
-            while fake.asked.total() - before < draw.randrange(1, ITEMS // (KILLS + 2)):
+            watch = asyncio.get_running_loop().call_later(50, process.send_signal, signal.SIGABRT)
+            while process.returncode is None and fake.asked.total() - before < draw.randrange(1, ITEMS // (KILLS + 2)):
                 await asyncio.sleep(0.002)
             await asyncio.sleep(draw.uniform(0, 0.05))
             if number == 1:
@@ -98,7 +102,8 @@ async def test_a_run_that_is_killed_again_and_again_ends_with_each_answer_once(j
                 assert refused.startswith(
                     f"JournalInUseError: the journal {journal} is in use by process {process.pid}"
                 )
-            assert process.returncode is None
+            watch.cancel()
+            assert process.returncode is None, await process.communicate()
             process.kill()
             await process.communicate()
             if number == 0:

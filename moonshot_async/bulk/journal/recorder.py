@@ -224,7 +224,7 @@ class Recorder:
                 asked.set_exception(problem)
         if isinstance(problem, JournalError) or not admissions:
             self._problem = problem
-            for told in self._told:
+            for told in self._told:  # pragma: no branch  # as many as the moment has, or none
                 wake(told)
             self._tell_failure(problem)
 
